@@ -1,0 +1,140 @@
+//! One decoder graph for prefill and decode; its ports are listed in [`rewardrt_models::package::names`].
+//!
+//! ```text
+//! input_ids -> Gather(embedding) --------------+
+//! feature_rows -> mask, Gather(features) ------+-> Where -> x
+//! x -> layer 0 -> (+ deepstack.0 where mask) -> layer 1 -> ... -> Gather(logit_rows) -> norm -> head -> logits
+//! ```
+
+use rewardrt_models::package::names;
+use rewardrt_models::package::onnx::AttributeProto;
+use rewardrt_models::package::Dtype;
+use rewardrt_models::spec::{DecoderLayer, DecoderSpec};
+
+use super::{Builder, Plan, Policy, fixed, named};
+use crate::weights::Store;
+
+/// The shape `[b, s, -1]` that attention turns rows into.
+pub(super) const BATCHED: &str = "shape.batched";
+
+/// Where the rows of vision features go.
+struct FeatureRows {
+    mask: String,
+    index: String,
+    zero: String,
+}
+
+/// Compiles the decoder.
+pub fn decoder(spec: &DecoderSpec, policy: Policy) -> Plan {
+    let mut b = Builder::new("decoder", policy);
+    declare(&mut b, spec);
+    let (embedded, features) = embed(&mut b, spec);
+    let mut residual = embedded;
+    let mut block = None;
+    for (i, layer) in spec.layers.iter().enumerate() {
+        let (out, sum) = decoder_layer(&mut b, layer, i, block.as_deref(), &residual);
+        residual = sum;
+        block = Some(if i < spec.deepstack { add_features(&mut b, &features, i, &out) } else { out });
+    }
+    head(&mut b, spec, block.as_deref(), &residual);
+    b.finish()
+}
+
+/// Returns the MLP's result and the residual that it is still to be added to.
+fn decoder_layer(
+    b: &mut Builder,
+    layer: &DecoderLayer,
+    i: usize,
+    block: Option<&str>,
+    residual: &str,
+) -> (String, String) {
+    let form = b.policy.layer();
+    let (x, residual) = match block {
+        Some(block) => b.sum_and_norm(block, residual, &layer.input_norm),
+        None => (b.norm(residual, &layer.input_norm), residual.to_owned()),
+    };
+    let attended = b.attention(&x, &layer.attention, i, &format!("{}.attention", layer.path), form);
+    let (x, residual) = b.sum_and_norm(&attended, &residual, &layer.mlp_norm);
+    (b.gated_mlp(&x, &layer.mlp, form), residual)
+}
+
+fn declare(b: &mut Builder, spec: &DecoderSpec) {
+    let rows = || vec![named("b"), named("s")];
+    b.input(names::INPUT_IDS, Dtype::I64, rows());
+    b.input(names::FEATURE_ROWS, Dtype::I64, rows());
+    b.input(names::FEATURES, Dtype::F32, vec![named("f"), fixed(spec.hidden)]);
+    for k in 0..spec.deepstack {
+        b.input(&names::deepstack(k), Dtype::F32, vec![named("f"), fixed(spec.hidden)]);
+    }
+    let angles = vec![named("t"), fixed(spec.position.rotary_dim as usize / 2)];
+    b.input(names::ROTARY_COS, Dtype::F32, angles.clone());
+    b.input(names::ROTARY_SIN, Dtype::F32, angles);
+    b.input(names::ROTARY_ROWS, Dtype::I64, rows());
+    b.input(names::SEQLENS_K, Dtype::I32, vec![named("b")]);
+    b.input(names::TOTAL_SEQUENCE_LENGTH, Dtype::I32, vec![]);
+    b.input(names::QUERY_SEQLENS, Dtype::I32, vec![named("b")]);
+    b.input(names::LOGIT_ROWS, Dtype::I64, vec![named("n")]);
+    b.output(names::LOGITS, vec![named("n"), fixed(spec.vocabulary)]);
+    for (i, layer) in spec.layers.iter().enumerate() {
+        let a = &layer.attention;
+        let cache = || vec![named("b"), fixed(a.kv_heads), named("c"), fixed(a.head_dim)];
+        b.input(&names::past_key(i), Dtype::F32, cache());
+        b.input(&names::past_value(i), Dtype::F32, cache());
+        b.output(&names::present_key(i), cache());
+        b.output(&names::present_value(i), cache());
+    }
+}
+
+/// Token embeddings with the vision features put in place, as rows, and where those rows are.
+fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
+    let shape = b.op("Shape", "shape.tokens", &[names::INPUT_IDS], vec![]);
+    let rest = b.ints("shape.rest", &[1], &[-1]);
+    b.op("Concat", BATCHED, &[&shape, &rest], vec![AttributeProto::int("axis", 0)]);
+
+    let form = b.policy.table();
+    let table = b.weight(&spec.embedding, form);
+    let looked_up = b.op("Gather", "embedding", &[&table, names::INPUT_IDS], vec![AttributeProto::int("axis", 0)]);
+    let looked_up =
+        if form == Store::F32 { looked_up } else { b.to_float("embedding.float", &looked_up) };
+    let text = b.rows("embedding.rows", &looked_up, spec.hidden);
+
+    let flat = b.op("Reshape", "feature_rows.flat", &[names::FEATURE_ROWS, &rest], vec![]);
+    let zero = b.ints("zero", &[], &[0]);
+    let present = b.op("GreaterOrEqual", "feature_rows.present", &[&flat, &zero], vec![]);
+    let axis = b.ints("axis.1", &[1], &[1]);
+    let mask = b.op("Unsqueeze", "feature_rows.mask", &[&present, &axis], vec![]);
+    let index = b.op("Max", "feature_rows.index", &[&flat, &zero], vec![]);
+    let rows = FeatureRows { mask, index, zero: b.to_float("zero.float", &zero) };
+    let seen = b.gather(names::FEATURES, &rows.index, "features.rows");
+    let x = b.op("Where", "embedding.merged", &[&rows.mask, &seen, &text], vec![]);
+    (x, rows)
+}
+
+/// Adds the extra features of layer `k` to the rows of pictures.
+fn add_features(b: &mut Builder, rows: &FeatureRows, k: usize, x: &str) -> String {
+    let name = names::deepstack(k);
+    let seen = b.gather(&name, &rows.index, &format!("{name}.rows"));
+    let masked = b.op("Where", &format!("{name}.masked"), &[&rows.mask, &seen, &rows.zero], vec![]);
+    b.op("Add", &format!("{name}.added"), &[x, &masked], vec![])
+}
+
+/// Only the rows that are asked for go through the last norm and the head.
+fn head(b: &mut Builder, spec: &DecoderSpec, block: Option<&str>, residual: &str) {
+    let residual = b.gather(residual, names::LOGIT_ROWS, "head.residual");
+    let x = match block {
+        Some(block) => {
+            let block = b.gather(block, names::LOGIT_ROWS, "head.block");
+            b.sum_and_norm(&block, &residual, &spec.norm).0
+        }
+        None => b.norm(&residual, &spec.norm),
+    };
+    let form = b.policy.careful();
+    let logits = b.linear(&x, &spec.head, form);
+    b.op("Identity", names::LOGITS, &[&logits], vec![]);
+}
+
+impl Builder {
+    fn gather(&mut self, table: &str, rows: &str, name: &str) -> String {
+        self.op("Gather", name, &[table, rows], vec![AttributeProto::int("axis", 0)])
+    }
+}

@@ -1,0 +1,41 @@
+//! Feed-forward blocks.
+//!
+//! ```text
+//! gated:  x -> gate -> act -+-> Mul -> down        plain:  x -> up -> act -> down
+//!           -> up ----------+
+//! ```
+
+use rewardrt_models::package::onnx::AttributeProto;
+use rewardrt_models::spec::{Activation, GatedMlp, Linear};
+
+use super::Builder;
+use crate::weights::Store;
+
+impl Builder {
+    /// `down(act(gate(x)) * up(x))` on rows.
+    pub(crate) fn gated_mlp(&mut self, x: &str, mlp: &GatedMlp, form: Store) -> String {
+        let gate = self.linear(x, &mlp.gate, form);
+        let gate = self.activation(&gate, mlp.activation);
+        let up = self.linear(x, &mlp.up, form);
+        let product = self.op("Mul", &format!("{gate}/Mul"), &[&gate, &up], vec![]);
+        self.linear(&product, &mlp.down, form)
+    }
+
+    /// `down(act(up(x)))` on rows.
+    pub(crate) fn plain_mlp(&mut self, x: &str, up: &Linear, act: Activation, down: &Linear, form: Store) -> String {
+        let x = self.linear(x, up, form);
+        let x = self.activation(&x, act);
+        self.linear(&x, down, form)
+    }
+
+    fn activation(&mut self, x: &str, activation: Activation) -> String {
+        let name = format!("{x}/Act");
+        let gelu = |kind: &str| vec![AttributeProto::text("approximate", kind)];
+        match activation {
+            // x * sigmoid(alpha * x) with alpha = 1 is SiLU, in one kernel.
+            Activation::Silu => self.contrib("QuickGelu", &name, &[x], vec![AttributeProto::float("alpha", 1.0)]),
+            Activation::Gelu => self.op("Gelu", &name, &[x], gelu("none")),
+            Activation::GeluTanh => self.op("Gelu", &name, &[x], gelu("tanh")),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Spec to ONNX. One block a file: [`linear`], [`norm`], [`attention`], [`mlp`], [`vision`], [`decoder`].
+//!
+//! A [`Builder`] collects nodes and the weights that they want; nothing is read from the checkpoint here. Hidden
+//! states travel as rows `[tokens, width]`, so a weight `[outputs, inputs]` is used as it is stored
+//! (`Gemm` with `transB`), and never transposed.
+
+mod attention;
+mod decoder;
+mod linear;
+mod mlp;
+mod norm;
+mod precision;
+mod vision;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rewardrt_models::package::onnx::{
+    AttributeProto, CONTRIB, DataType, Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType, TypeProto,
+    ValueInfoProto,
+};
+use rewardrt_models::package::{Dim, Dtype, Port};
+use rewardrt_models::spec::Weight;
+
+pub use decoder::decoder;
+pub use precision::{BLOCK, Policy};
+pub use vision::vision;
+
+use crate::weights::{Store, Stored, Written};
+
+/// A weight that a graph wants, and the form it wants it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The tensor of the checkpoint.
+    pub weight: Weight,
+    /// How it is stored.
+    pub form: Store,
+}
+
+/// A graph without its weights: what to write, and what to call it.
+#[derive(Debug)]
+pub struct Plan {
+    /// Nodes, inputs, outputs and small constants.
+    graph: GraphProto,
+    /// Weights in the order of their first use.
+    pub wanted: Vec<Wanted>,
+    /// Inputs, for the manifest.
+    pub inputs: Vec<Port>,
+    /// Outputs, for the manifest.
+    pub outputs: Vec<Port>,
+}
+
+impl Plan {
+    /// Operators used, as `domain::Name`.
+    pub fn operators(&self) -> BTreeSet<String> {
+        let domain = |d: &str| if d.is_empty() { "ai.onnx" } else { d }.to_owned();
+        self.graph.node.iter().map(|n| format!("{}::{}", domain(&n.domain), n.op_type)).collect()
+    }
+
+    /// The model, once every wanted weight has its place in `file`: `stored` in the order of [`Plan::wanted`].
+    pub fn finish(mut self, file: &str, stored: &[Stored]) -> ModelProto {
+        for (wanted, stored) in self.wanted.iter().zip(stored) {
+            let name = &wanted.weight.name;
+            self.graph.initializer.push(placed(data_name(name, wanted.form), &stored.data, file));
+            self.graph.initializer.extend(stored.scales.as_ref().map(|s| placed(scale_name(name), s, file)));
+        }
+        let import = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+        ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "rewardrt".to_owned(),
+            graph: Some(self.graph),
+            opset_import: vec![import("", OPSET), import(CONTRIB, 1)],
+        }
+    }
+}
+
+/// An initializer whose bytes stand in the weights file.
+fn placed(name: String, written: &Written, file: &str) -> TensorProto {
+    let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+    TensorProto {
+        dims: written.dims.clone(),
+        data_type: written.dtype as i32,
+        name,
+        external_data: vec![
+            entry("location", file.to_owned()),
+            entry("offset", written.external.offset.to_string()),
+            entry("length", written.external.length.to_string()),
+        ],
+        data_location: Some(1),
+        ..TensorProto::default()
+    }
+}
+
+/// Name of the initializer that holds a weight's data. A tied table may be wanted in two forms.
+fn data_name(weight: &str, form: Store) -> String {
+    match form {
+        Store::Int8 { .. } => format!("{weight}.q8"),
+        Store::Int4 { .. } => format!("{weight}.q4"),
+        Store::F32 | Store::F16 | Store::AsIs => weight.to_owned(),
+    }
+}
+
+/// Name of the initializer that holds a quantized weight's scales.
+fn scale_name(weight: &str) -> String {
+    format!("{weight}.scale")
+}
+
+/// Collects nodes. A value is named after the node that makes it, and a node after the path of its weight.
+pub(crate) struct Builder {
+    policy: Policy,
+    graph: GraphProto,
+    wanted: Vec<Wanted>,
+    casts: BTreeMap<String, String>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    constants: BTreeSet<String>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: &str, policy: Policy) -> Builder {
+        Builder {
+            policy,
+            graph: GraphProto { name: name.to_owned(), ..GraphProto::default() },
+            wanted: Vec::new(),
+            casts: BTreeMap::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            constants: BTreeSet::new(),
+        }
+    }
+
+    /// A node of the default domain with one output, which is named like the node.
+    pub(crate) fn op(&mut self, kind: &str, name: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
+        self.node("", kind, name, inputs, &[name], attributes);
+        name.to_owned()
+    }
+
+    /// A node of the contrib domain with one output, which is named like the node.
+    pub(crate) fn contrib(
+        &mut self,
+        kind: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        self.node(CONTRIB, kind, name, inputs, &[name], attributes);
+        name.to_owned()
+    }
+
+    /// A node with any number of outputs.
+    pub(crate) fn node(
+        &mut self,
+        domain: &str,
+        kind: &str,
+        name: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        self.graph.node.push(NodeProto {
+            input: own(inputs),
+            output: own(outputs),
+            name: format!("/{name}"),
+            op_type: kind.to_owned(),
+            attribute,
+            domain: domain.to_owned(),
+        });
+    }
+
+    /// A small integer constant, stored in the graph once.
+    pub(crate) fn ints(&mut self, name: &str, dims: &[i64], values: &[i64]) -> String {
+        if self.constants.insert(name.to_owned()) {
+            self.graph.initializer.push(TensorProto {
+                dims: dims.to_vec(),
+                data_type: DataType::Int64 as i32,
+                name: name.to_owned(),
+                raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                ..TensorProto::default()
+            });
+        }
+        name.to_owned()
+    }
+
+    /// The initializer of a weight in the given form, wanted once however often it is used.
+    pub(crate) fn weight(&mut self, weight: &Weight, form: Store) -> String {
+        let wanted = Wanted { weight: weight.clone(), form };
+        if !self.wanted.contains(&wanted) {
+            self.wanted.push(wanted);
+        }
+        data_name(&weight.name, form)
+    }
+
+    /// A weight as 32-bit floats, whatever its form: the cast of a constant is folded when the graph is loaded.
+    pub(crate) fn float_weight(&mut self, weight: &Weight, form: Store) -> String {
+        let stored = self.weight(weight, form);
+        if form == Store::F32 {
+            return stored;
+        }
+        if let Some(cast) = self.casts.get(&stored) {
+            return cast.clone();
+        }
+        let cast = self.to_float(&format!("{stored}.float"), &stored);
+        self.casts.insert(stored, cast.clone());
+        cast
+    }
+
+    pub(crate) fn to_float(&mut self, name: &str, value: &str) -> String {
+        self.op("Cast", name, &[value], vec![AttributeProto::int("to", DataType::Float as i64)])
+    }
+
+    /// `[tokens, width]` from anything whose last dimensions hold `width` values a token.
+    pub(crate) fn rows(&mut self, name: &str, value: &str, width: usize) -> String {
+        let shape = self.ints(&format!("shape.rows.{width}"), &[2], &[-1, width as i64]);
+        self.op("Reshape", name, &[value, &shape], vec![])
+    }
+
+    pub(crate) fn input(&mut self, name: &str, dtype: Dtype, shape: Vec<Dim>) -> String {
+        self.graph.input.push(value_info(name, dtype, &shape));
+        self.inputs.push(Port { name: name.to_owned(), dtype, shape });
+        name.to_owned()
+    }
+
+    pub(crate) fn output(&mut self, name: &str, shape: Vec<Dim>) {
+        self.graph.output.push(value_info(name, Dtype::F32, &shape));
+        self.outputs.push(Port { name: name.to_owned(), dtype: Dtype::F32, shape });
+    }
+
+    pub(crate) fn finish(self) -> Plan {
+        Plan { graph: self.graph, wanted: self.wanted, inputs: self.inputs, outputs: self.outputs }
+    }
+}
+
+/// A fixed dimension.
+pub(crate) fn fixed(n: usize) -> Dim {
+    Dim::Fixed(n as u64)
+}
+
+/// A dimension chosen at run time.
+pub(crate) fn named(name: &str) -> Dim {
+    Dim::Named(name.to_owned())
+}
+
+fn value_info(name: &str, dtype: Dtype, shape: &[Dim]) -> ValueInfoProto {
+    let elem_type = match dtype {
+        Dtype::F32 => DataType::Float,
+        Dtype::I64 => DataType::Int64,
+        Dtype::I32 => DataType::Int32,
+    } as i32;
+    let dim = shape
+        .iter()
+        .map(|d| match d {
+            Dim::Fixed(n) => Dimension { dim_value: Some(*n as i64), dim_param: None },
+            Dim::Named(n) => Dimension { dim_value: None, dim_param: Some(n.clone()) },
+        })
+        .collect();
+    let tensor_type = TensorType { elem_type, shape: Some(TensorShapeProto { dim }) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+}

@@ -1,0 +1,117 @@
+//! The vision graph; its ports are listed in [`rewardrt_models::package::names`].
+//!
+//! ```text
+//! patches -> embed -> + Sum(Gather(table, position_index) * position_weight) -> x
+//! x -> block 0 -> ... -> block n -> merger -> features
+//!        |  (after chosen blocks)
+//!        +-> merger k -> deepstack.k
+//! block:  norm -> qkv -> Split -> rotate q, k -> MultiHeadAttention -> projection -> + -> norm -> MLP -> +
+//! ```
+//! Attention runs over one grid a batch row: grids of one size share a run, and never see each other.
+
+use rewardrt_models::package::names;
+use rewardrt_models::package::onnx::AttributeProto;
+use rewardrt_models::package::Dtype;
+use rewardrt_models::spec::{Merger, VisionBlock, VisionSpec};
+
+use super::{Builder, Plan, Policy, fixed, named};
+
+const BATCHED: &str = "shape.batched";
+const ROWS: &str = "rotary_rows";
+
+/// Compiles the vision tower.
+pub fn vision(spec: &VisionSpec, policy: Policy) -> Plan {
+    let mut b = Builder::new("vision", policy);
+    declare(&mut b, spec);
+    let mut x = embed(&mut b, spec);
+    for (i, block) in spec.blocks.iter().enumerate() {
+        x = vision_block(&mut b, spec, block, &x);
+        for (k, (_, merger)) in spec.deepstack.iter().enumerate().filter(|(_, (after, _))| *after == i) {
+            merge(&mut b, spec, merger, &x, &names::deepstack(k));
+        }
+    }
+    merge(&mut b, spec, &spec.merger, &x, names::FEATURES);
+    b.finish()
+}
+
+fn declare(b: &mut Builder, spec: &VisionSpec) {
+    b.input(names::PATCHES, Dtype::F32, vec![named("b"), named("p"), fixed(spec.patch_dim)]);
+    b.input(names::POSITION_INDEX, Dtype::I64, vec![named("p"), fixed(4)]);
+    b.input(names::POSITION_WEIGHT, Dtype::F32, vec![named("p"), fixed(4)]);
+    for angles in [names::ROTARY_COS, names::ROTARY_SIN] {
+        b.input(angles, Dtype::F32, vec![named("p"), fixed(spec.head_dim / 2)]);
+    }
+    let features = || vec![named("b"), named("m"), fixed(spec.output)];
+    b.output(names::FEATURES, features());
+    for k in 0..spec.deepstack.len() {
+        b.output(&names::deepstack(k), features());
+    }
+}
+
+/// Patches and their positions, as rows; keeps the shape `[b, p, -1]` and the rotary rows for later.
+fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
+    let int = AttributeProto::int;
+    let shape = b.op("Shape", "shape.grid", &[names::PATCHES], vec![int("start", 0), int("end", 2)]);
+    let rest = b.ints("shape.rest", &[1], &[-1]);
+    b.op("Concat", BATCHED, &[&shape, &rest], vec![int("axis", 0)]);
+    let (zero, one) = (b.ints("zero", &[], &[0]), b.ints("one", &[], &[1]));
+    let patches = b.op("Gather", "shape.patches", &[&shape, &one], vec![int("axis", 0)]);
+    let range = b.op("Range", "rotary_range", &[&zero, &patches, &one], vec![]);
+    b.op("Expand", ROWS, &[&range, &shape], vec![]);
+
+    let form = b.policy.table();
+    let flat = b.rows("patches.rows", names::PATCHES, spec.patch_dim);
+    let x = b.linear(&flat, &spec.patch_embedding, form);
+    let table = b.float_weight(&spec.position_table, form);
+    let taps = b.op("Gather", "position.taps", &[&table, names::POSITION_INDEX], vec![int("axis", 0)]);
+    let axis = b.ints("axis.2", &[1], &[2]);
+    let weight = b.op("Unsqueeze", "position.weight", &[names::POSITION_WEIGHT, &axis], vec![]);
+    let weighted = b.op("Mul", "position.weighted", &[&taps, &weight], vec![]);
+    let axis = b.ints("axis.1", &[1], &[1]);
+    let position = b.op("ReduceSum", "position.sum", &[&weighted, &axis], vec![int("keepdims", 0)]);
+    let batched = b.op("Reshape", "patches.batched", &[&x, BATCHED], vec![]);
+    let sum = b.op("Add", "patches.placed", &[&batched, &position], vec![]);
+    b.rows("patches.placed.rows", &sum, spec.hidden)
+}
+
+fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residual: &str) -> String {
+    let (form, path) = (b.policy.careful(), &block.path);
+    let x = b.norm(residual, &block.attention_norm);
+    let qkv = b.linear(&x, &block.qkv, form);
+    let parts = ["q", "k", "v"].map(|part| format!("{path}.{part}"));
+    let outputs = parts.each_ref().map(String::as_str);
+    let split = format!("{path}.split");
+    let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 3)];
+    b.node("", "Split", &split, &[&qkv], &outputs, attributes);
+    let [q, k, v] = parts.map(|p| b.op("Reshape", &format!("{p}.batched"), &[&p, BATCHED], vec![]));
+    let q = b.rotate(&format!("{path}.q.rotated"), &q, ROWS);
+    let k = b.rotate(&format!("{path}.k.rotated"), &k, ROWS);
+    let heads = vec![AttributeProto::int("num_heads", spec.heads as i64)];
+    let attended = b.contrib("MultiHeadAttention", &format!("{path}/MultiHeadAttention"), &[&q, &k, &v], heads);
+    let rows = b.rows(&format!("{path}.attended.rows"), &attended, spec.hidden);
+    let projected = b.linear(&rows, &block.projection, form);
+    let residual = b.op("Add", &format!("{path}.attended.sum"), &[residual, &projected], vec![]);
+    let x = b.norm(&residual, &block.mlp_norm);
+    let x = b.plain_mlp(&x, &block.up, block.activation, &block.down, form);
+    b.op("Add", &format!("{path}.sum"), &[&residual, &x], vec![])
+}
+
+/// `merge * merge` neighbouring patches become one feature row; the patches come in merge blocks already.
+fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &str) {
+    let width = spec.hidden * spec.merge * spec.merge;
+    let path = &merger.path;
+    let x = if merger.norm_after_merge {
+        let merged = b.rows(&format!("{path}.merged"), x, width);
+        b.norm(&merged, &merger.norm)
+    } else {
+        let normed = b.norm(x, &merger.norm);
+        b.rows(&format!("{path}.merged"), &normed, width)
+    };
+    let form = b.policy.careful();
+    let x = b.plain_mlp(&x, &merger.up, merger.activation, &merger.down, form);
+    let int = AttributeProto::int;
+    let batch = b.op("Shape", &format!("{path}.batch"), &[names::PATCHES], vec![int("start", 0), int("end", 1)]);
+    let rest = b.ints("shape.features", &[2], &[-1, spec.output as i64]);
+    let shape = b.op("Concat", &format!("{path}.shape"), &[&batch, &rest], vec![int("axis", 0)]);
+    b.op("Reshape", output, &[&x, &shape], vec![]);
+}

@@ -1,0 +1,69 @@
+//! Families: `config.json` to [`ModelSpec`]. One folder a family, one line in [`FAMILIES`].
+
+pub mod config;
+mod qwen3_vl;
+
+use serde_json::Value;
+
+use crate::spec::ModelSpec;
+
+/// The JSON files of a checkpoint that say what the model is.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigFiles {
+    /// `config.json`.
+    pub config: Value,
+    /// `generation_config.json`.
+    pub generation: Option<Value>,
+    /// The image processor's part of `processor_config.json`, or `preprocessor_config.json`.
+    pub image_processor: Option<Value>,
+}
+
+/// Why a checkpoint's configuration is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FamilyError {
+    /// The architecture is none of the families.
+    #[error("model_type {found:?} is not supported; this build exports {known}")]
+    Unknown {
+        /// What config.json says.
+        found: String,
+        /// The families of this build.
+        known: String,
+    },
+    /// A value that the family's mathematics does not cover.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Path of the field, starting with the file.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key that no one here knows: it might change the mathematics.
+    #[error(
+        "{field} is not known to this family and might change the mathematics; remove it if it does not, \
+         or use a build that knows it"
+    )]
+    UnknownKey {
+        /// Path of the field, starting with the file.
+        field: String,
+    },
+}
+
+type SpecOf = fn(&ConfigFiles) -> Result<ModelSpec, FamilyError>;
+
+/// The families: `model_type` and what turns its configuration into a spec.
+pub const FAMILIES: [(&str, SpecOf); 1] = [("qwen3_vl", qwen3_vl::spec)];
+
+/// The spec of a checkpoint.
+///
+/// # Errors
+/// [`FamilyError`] when the architecture is unknown or a value is outside what the family covers.
+pub fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
+    let found = files.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    match FAMILIES.iter().find(|(name, _)| *name == found) {
+        Some((_, spec)) => spec(files),
+        None => Err(FamilyError::Unknown {
+            found: found.to_owned(),
+            known: FAMILIES.map(|(name, _)| name).join(", "),
+        }),
+    }
+}

@@ -1,0 +1,115 @@
+//! The text model.
+
+use serde_json::json;
+
+use super::super::FamilyError;
+use super::super::config::Reader;
+use crate::package::{PositionRule, SectionLayout};
+use crate::spec::{Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Norm, Weight};
+
+const PREFIX: &str = "model.language_model";
+/// The head, absent from the checkpoint when it is tied to the embedding.
+pub(super) const HEAD: &str = "lm_head.weight";
+
+/// Sizes of the text model.
+struct Sizes {
+    hidden: usize,
+    intermediate: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    eps: f32,
+}
+
+pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSpec, FamilyError> {
+    r.only("hidden_act", &[json!("silu")])?;
+    r.only("attention_bias", &[json!(false)])?;
+    r.only("use_sliding_window", &[json!(false)])?;
+    // Dropout acts in training only.
+    r.ignore(&["attention_dropout"]);
+    let (hidden, heads) = (r.size("hidden_size")?, r.size("num_attention_heads")?);
+    let sizes = Sizes {
+        hidden,
+        intermediate: r.size("intermediate_size")?,
+        heads,
+        kv_heads: r.size_or("num_key_value_heads", heads)?,
+        head_dim: r.size_or("head_dim", hidden / heads)?,
+        eps: r.number_or("rms_norm_eps", 1e-6)? as f32,
+    };
+    if !heads.is_multiple_of(sizes.kv_heads) {
+        return Err(r.error("num_key_value_heads", "does not divide num_attention_heads"));
+    }
+    let layers = r.size("num_hidden_layers")?;
+    if deepstack > layers {
+        return Err(r.error("num_hidden_layers", "is fewer than the deepstack outputs"));
+    }
+    let vocabulary = r.size("vocab_size")?;
+    let embedding = Weight::new(format!("{PREFIX}.embed_tokens.weight"), &[vocabulary, hidden]);
+    let head = if tied { embedding.clone() } else { Weight::new(HEAD, &[vocabulary, hidden]) };
+    Ok(DecoderSpec {
+        hidden,
+        vocabulary,
+        max_positions: r.size("max_position_embeddings")?,
+        embedding,
+        layers: (0..layers).map(|i| layer(i, &sizes)).collect(),
+        norm: rms(format!("{PREFIX}.norm.weight"), hidden, sizes.eps),
+        head: Linear { weight: head, bias: None },
+        position: position(r, sizes.head_dim)?,
+        deepstack,
+    })
+}
+
+/// `rope_parameters` (present layout), or `rope_theta` beside `rope_scaling` (transformers 4.x).
+fn position(r: &Reader, head_dim: usize) -> Result<PositionRule, FamilyError> {
+    let present = r.get("rope_parameters").is_some();
+    let rope = r.object(if present { "rope_parameters" } else { "rope_scaling" })?;
+    let theta = if present { rope.number_or("rope_theta", 5e6)? } else { r.number_or("rope_theta", 5e6)? };
+    rope.only("rope_type", &[json!("default")])?;
+    rope.only("type", &[json!("default"), json!("mrope")])?;
+    // The family is always interleaved; a file that says otherwise is another architecture.
+    rope.only("mrope_interleaved", &[json!(true)])?;
+    let sections = rope.sizes("mrope_section")?;
+    let sections = <[usize; 3]>::try_from(sections)
+        .map_err(|_| rope.error("mrope_section", "is not three sections"))?
+        .map(|s| s as u32);
+    if sections.iter().sum::<u32>() as usize != head_dim / 2 {
+        return Err(rope.error("mrope_section", "does not sum to half of head_dim"));
+    }
+    rope.finish()?;
+    Ok(PositionRule { theta, rotary_dim: head_dim as u32, sections, layout: SectionLayout::Interleaved })
+}
+
+fn layer(i: usize, s: &Sizes) -> DecoderLayer {
+    let path = format!("{PREFIX}.layers.{i}");
+    let linear = |name: &str, outputs: usize, inputs: usize| Linear {
+        weight: Weight::new(format!("{path}.{name}.weight"), &[outputs, inputs]),
+        bias: None,
+    };
+    let norm = |name: &str, width: usize| rms(format!("{path}.{name}.weight"), width, s.eps);
+    DecoderLayer {
+        input_norm: norm("input_layernorm", s.hidden),
+        attention: AttentionSpec {
+            heads: s.heads,
+            kv_heads: s.kv_heads,
+            head_dim: s.head_dim,
+            q: linear("self_attn.q_proj", s.heads * s.head_dim, s.hidden),
+            k: linear("self_attn.k_proj", s.kv_heads * s.head_dim, s.hidden),
+            v: linear("self_attn.v_proj", s.kv_heads * s.head_dim, s.hidden),
+            o: linear("self_attn.o_proj", s.hidden, s.heads * s.head_dim),
+            q_norm: Some(norm("self_attn.q_norm", s.head_dim)),
+            k_norm: Some(norm("self_attn.k_norm", s.head_dim)),
+        },
+        mlp_norm: norm("post_attention_layernorm", s.hidden),
+        mlp: GatedMlp {
+            gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
+            up: linear("mlp.up_proj", s.intermediate, s.hidden),
+            down: linear("mlp.down_proj", s.hidden, s.intermediate),
+            activation: Activation::Silu,
+        },
+        path,
+    }
+}
+
+fn rms(name: String, width: usize, eps: f32) -> Norm {
+    Norm::Rms { weight: Weight::new(name, &[width]), eps }
+}

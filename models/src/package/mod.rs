@@ -1,0 +1,13 @@
+//! The sealed package: what `export` writes and `runtime` loads.
+//!
+//! `export` and `runtime` never see each other; they meet here. [`manifest`] is `package.json`, [`onnx`] the few
+//! ONNX messages that a graph is made of, [`names`] the inputs and outputs that both sides agree on.
+
+pub mod manifest;
+pub mod names;
+pub mod onnx;
+
+pub use manifest::*;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Names of graph inputs and outputs: the contract between the graphs and the runtime.
+//!
+//! Vision graph, one run over `b` grids of the same size (pictures of one size, or the temporal patches of one
+//! video), `p` patches a grid, `m` merged tokens a grid:
+//!
+//! | name | dtype | shape |
+//! |---|---|---|
+//! | `patches` | f32 | `[b, p, patch_dim]` |
+//! | `position_index` | i64 | `[p, 4]` rows of the learned position table |
+//! | `position_weight` | f32 | `[p, 4]` bilinear weights |
+//! | `rotary_cos`, `rotary_sin` | f32 | `[p, head_dim / 2]` |
+//! | out `features` | f32 | `[b, m, hidden]` |
+//! | out `deepstack.{k}` | f32 | `[b, m, hidden]` |
+//!
+//! Decoder graph, one run over `b` neighbouring KV slots, `s` columns (right-padded), `f` feature rows (at least
+//! one; a row of zeros when there is no picture), `n` wanted rows, capacity `c`:
+//!
+//! | name | dtype | shape |
+//! |---|---|---|
+//! | `input_ids` | i64 | `[b, s]` |
+//! | `feature_rows` | i64 | `[b, s]` row of `features` that replaces the embedding, -1 for a text token |
+//! | `features`, `deepstack.{k}` | f32 | `[f, hidden]` |
+//! | `rotary_cos`, `rotary_sin` | f32 | `[b * s, rotary_dim / 2]` |
+//! | `rotary_rows` | i64 | `[b, s]` = 0 .. b*s |
+//! | `seqlens_k` | i32 | `[b]` cache length after the step, minus one |
+//! | `total_sequence_length` | i32 | `[]` upper bound of the cache length, at most `c` |
+//! | `query_seqlens` | i32 | `[b]` new tokens of the row, 0 = idle |
+//! | `logit_rows` | i64 | `[n]` flat rows (`row * s + column`) that go through the head |
+//! | `past_key.{i}`, `past_value.{i}` | f32 | `[b, kv_heads, c, head_dim]` |
+//! | out `logits` | f32 | `[n, vocabulary]` |
+//! | out `present_key.{i}`, `present_value.{i}` | f32 | as the past; bound to the same memory |
+
+/// Flattened pixel patches.
+pub const PATCHES: &str = "patches";
+/// Rows of the learned position table, four a patch.
+pub const POSITION_INDEX: &str = "position_index";
+/// Bilinear weights of those rows.
+pub const POSITION_WEIGHT: &str = "position_weight";
+/// Cosines of the rotary angles.
+pub const ROTARY_COS: &str = "rotary_cos";
+/// Sines of the rotary angles.
+pub const ROTARY_SIN: &str = "rotary_sin";
+/// Row of the rotary table for each token.
+pub const ROTARY_ROWS: &str = "rotary_rows";
+/// Merged vision features.
+pub const FEATURES: &str = "features";
+/// Token ids.
+pub const INPUT_IDS: &str = "input_ids";
+/// Row of [`FEATURES`] for each token, or -1.
+pub const FEATURE_ROWS: &str = "feature_rows";
+/// Cache length after the step, minus one.
+pub const SEQLENS_K: &str = "seqlens_k";
+/// Upper bound of the cache length.
+pub const TOTAL_SEQUENCE_LENGTH: &str = "total_sequence_length";
+/// New tokens of each row.
+pub const QUERY_SEQLENS: &str = "query_seqlens";
+/// Flat rows that go through the head.
+pub const LOGIT_ROWS: &str = "logit_rows";
+/// Scores over the vocabulary.
+pub const LOGITS: &str = "logits";
+
+/// Extra vision features that are added after decoder layer `k`.
+pub fn deepstack(k: usize) -> String {
+    format!("deepstack.{k}")
+}
+
+/// Keys of layer `i` before the step.
+pub fn past_key(i: usize) -> String {
+    format!("past_key.{i}")
+}
+
+/// Values of layer `i` before the step.
+pub fn past_value(i: usize) -> String {
+    format!("past_value.{i}")
+}
+
+/// Keys of layer `i` after the step.
+pub fn present_key(i: usize) -> String {
+    format!("present_key.{i}")
+}
+
+/// Values of layer `i` after the step.
+pub fn present_value(i: usize) -> String {
+    format!("present_value.{i}")
+}

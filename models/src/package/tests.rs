@@ -1,0 +1,113 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn manifest() -> Value {
+    let entry = |path: &str| json!({"path": path, "size": 3, "sha256": "a".repeat(64)});
+    let graph = |file: &str, weights: &str| {
+        json!({"file": file, "weights": [weights],
+            "inputs": [{"name": "x", "dtype": "f32", "shape": ["b", 4]}], "outputs": []})
+    };
+    json!({
+        "format": 1, "name": "tiny", "family": "some", "precision": "int4",
+        "source": [entry("config.json")],
+        "vision": {"graph": graph("vision.onnx", "vision.weights"), "position_side": 8, "head_dim": 12,
+            "rotary_theta": 10000.0, "deepstack": 2, "hidden": 64},
+        "decoder": {"graph": graph("decoder.onnx", "decoder.weights"), "layers": 3, "kv_heads": 2, "head_dim": 16,
+            "hidden": 64, "vocabulary": 559, "max_positions": 4096,
+            "position": {"theta": 5e6, "rotary_dim": 16, "sections": [4, 2, 2], "layout": "interleaved"}},
+        "image": {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, "min_pixels": 4096,
+            "max_pixels": 36864, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
+            "rescale_factor": 0.00392156862745098, "resample": "bicubic-torch"},
+        "tokens": {"image": 547, "video": null, "eos": [542]},
+        "generation": {"do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20,
+            "repetition_penalty": 1.05},
+        "tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja", "default_pack": "p",
+        "requires": {"onnxruntime": "1.32.0", "operators": ["ai.onnx::Gemm"]},
+        "files": ["vision.onnx", "vision.weights", "decoder.onnx", "decoder.weights", "tokenizer.json",
+            "chat_template.jinja"].map(entry),
+    })
+}
+
+/// The manifest with one value changed is refused by an error that names the field.
+fn check(pointer: &str, value: Value, expected: &str) {
+    let mut json = manifest();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match json.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
+        object => object[key] = value,
+    }
+    let error = Manifest::parse(json.to_string().as_bytes()).expect_err("the value must be refused").to_string();
+    assert!(error.contains(expected), "{error} does not name {expected}");
+}
+
+#[test]
+fn what_is_printed_is_what_was_parsed() {
+    let first = Manifest::parse(manifest().to_string().as_bytes()).unwrap();
+    let again = Manifest::parse(&first.print().unwrap()).unwrap();
+    assert_eq!(first, again);
+    assert_eq!(first.sha256(), again.sha256());
+}
+
+#[test]
+fn a_value_that_no_package_has_is_refused_by_its_field() {
+    check("/format", json!(2), "format");
+    check("/surprise", json!(1), "surprise");
+    check("/decoder/surprise", json!(1), "surprise");
+    check("/precision", json!("fp12"), "fp12");
+    check("/decoder/layers", json!(0), "decoder.layers");
+    check("/decoder/head_dim", json!(15), "rotary_dim");
+    check("/decoder/position/sections", json!([4, 2, 3]), "sections");
+    check("/decoder/position/theta", json!(-1.0), "theta");
+    check("/vision/hidden", json!(65), "vision.hidden");
+    check("/vision/deepstack", json!(4), "vision.deepstack");
+    check("/vision", json!(null), "image");
+    check("/image/min_pixels", json!(36865), "image.min_pixels");
+    check("/image/std/1", json!(0.0), "image.std");
+    check("/tokens/eos", json!([]), "tokens.eos");
+    check("/tokens/image", json!(559), "tokens");
+    check("/generation/top_p", json!(1.5), "top_p");
+    check("/tokenizer", json!("other.json"), "other.json");
+}
+
+#[test]
+fn a_file_name_cannot_leave_the_folder() {
+    for name in ["../etc/passwd", "/etc/passwd", "a/b", "a\\b", "", ".hidden", "nul\0", "package.json", "vision.onnx"] {
+        check("/files/5/path", json!(name), "files[5].path");
+    }
+    check("/decoder/graph/weights/0", json!("../decoder.weights"), "not listed");
+    check("/files/0/sha256", json!("A".repeat(64)), "files[0].sha256");
+}
+
+#[test]
+fn a_graph_survives_its_own_bytes() {
+    use onnx::*;
+    use prost::Message;
+    let node = NodeProto {
+        input: vec!["x".into(), String::new()],
+        attribute: vec![AttributeProto::int("a", -1), AttributeProto::float("f", 0.5), AttributeProto::text("s", "t")],
+        ..NodeProto::default()
+    };
+    let graph = GraphProto { node: vec![node], ..GraphProto::default() };
+    let model = ModelProto { ir_version: IR_VERSION, graph: Some(graph), ..ModelProto::default() };
+    assert_eq!(ModelProto::decode(model.encode_to_vec().as_slice()).unwrap(), model);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = Manifest::parse(&bytes);
+    }
+
+    /// A changed manifest is refused, or it prints and parses to itself.
+    #[test]
+    fn a_mutated_manifest_is_refused_or_stable(at in 0usize..2000, byte in any::<u8>()) {
+        let mut text = manifest().to_string().into_bytes();
+        let at = at % text.len();
+        text[at] = byte;
+        if let Ok(parsed) = Manifest::parse(&text) {
+            prop_assert_eq!(Manifest::parse(&parsed.print().unwrap()).unwrap(), parsed);
+        }
+    }
+}

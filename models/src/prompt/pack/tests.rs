@@ -1,0 +1,169 @@
+use super::*;
+use crate::verdict::AnswerKind;
+use proptest::prelude::*;
+
+const DESCRIPTION: &str = include_str!("../../../packs/unifiedreward-flex-image/pack.toml");
+const VIDEO: &str = include_str!("../../../packs/unifiedreward-flex-video/pack.toml");
+const PROMPT: &str = "Judge [{caption}] as {\"winner\": ...}";
+
+/// What comes of a built-in description with one text replaced, and a prompt.
+fn check_with(description: &str, from: &str, to: &str, prompt: &str, expected: &str) {
+    assert!(description.contains(from), "{from} is not in the description");
+    let found = match Pack::parse(&description.replacen(from, to, 1), prompt) {
+        Ok(pack) => pack.name,
+        Err(error) => error.to_string(),
+    };
+    assert!(found.starts_with(expected), "{found}");
+}
+
+fn check(from: &str, to: &str, expected: &str) {
+    check_with(DESCRIPTION, from, to, PROMPT, expected);
+}
+
+#[test]
+fn the_built_in_packs_ask_for_the_report_they_read() {
+    for name in builtin_names() {
+        let pack = Pack::builtin(name).unwrap();
+        assert_eq!(pack.name, name);
+        assert_eq!(pack, Pack::for_task(pack.task).unwrap());
+        assert_eq!(pack.frames.is_some(), pack.task == Task::VideoPair);
+        let answer = &pack.answer;
+        let keys = ["prompt", "categories", "name", "dims", "reason_1", "reason_2", "score_1", "score_2"];
+        for key in keys.iter().chain(&["cat_reason", "cat_winner", "reason", "winner"]) {
+            assert!(pack.prompt.contains(&format!("\"{key}\":")), "{name} does not ask for {key}");
+        }
+        for word in [&answer.winner_first, &answer.winner_second] {
+            assert!(
+                pack.prompt.contains(&format!("[{word}]")) && pack.prompt.contains(&format!("\"{word}\""))
+            );
+        }
+        for category in &answer.categories {
+            assert!(pack.prompt.contains(&format!("\n{category}\n")), "{name} does not name {category}");
+        }
+        assert!(pack.prompt.contains("[{caption}]") && !pack.prompt.ends_with('\n'));
+    }
+    assert_eq!(
+        Task::ALL.map(|(task, name)| (task.name(), Task::from_name(name))),
+        Task::ALL.map(|(t, n)| (n, Some(t)))
+    );
+    assert_eq!(Task::from_name("image"), None);
+    assert!(
+        Pack::builtin("other")
+            .unwrap_err()
+            .to_string()
+            .contains("unifiedreward-flex-video, or give the folder")
+    );
+}
+
+#[test]
+fn a_field_that_no_pack_has_is_refused_by_name() {
+    check("version = 1", "version = 2", "unifiedreward-flex-image");
+    check("version = 1", "version = 1\nextra = 1", "pack.toml cannot be read");
+    check("kind = \"report\"", "kind = \"report\"\nextra = 1", "pack.toml cannot be read");
+    check("version = 1", "version = 1\nversion = 2", "pack.toml cannot be read");
+    check("version = 1\n", "", "pack.toml cannot be read");
+    check("kind = \"report\"", "kind = \"score\"", "pack.toml cannot be read");
+    check("image-pair", "image-point", "pack.toml cannot be read");
+    check("before-text", "after-text", "pack.toml cannot be read");
+    check("format = 1", "format = 2", "pack.toml: format: 2 is not");
+    check("unifiedreward-flex-image", "../x", "pack.toml: name: ");
+    check("= 4096", "= 4097", "pack.toml: max_new_tokens: 4097 is not within 1..=4096");
+    check("= 4096", "= 0", "pack.toml: max_new_tokens: ");
+    check("= 4096", "= 4096\nframes = \"fps:2\"", "pack.toml: frames: only video tasks");
+    check("Image 2", "Image 1", "pack.toml: answer.winner_second: ");
+    check_with(VIDEO, "frames = \"linspace-trunc:8\"\n", "", PROMPT, "pack.toml: frames: missing");
+    check_with(
+        VIDEO,
+        "linspace-trunc:8",
+        "linspace-trunc:0",
+        PROMPT,
+        "pack.toml: frames: `linspace-trunc:0` is no",
+    );
+    let long = format!("{DESCRIPTION}#{}", " ".repeat(MAX_PACK_BYTES));
+    check_with(&long, "version = 1", "version = 1", PROMPT, "pack.toml cannot be read: 3");
+}
+
+#[test]
+fn a_prompt_has_one_caption_and_the_pinned_hash() {
+    check_with(DESCRIPTION, "version", "version", "no hole", "prompt.txt: holds {caption} 0 times");
+    check_with(
+        DESCRIPTION,
+        "version",
+        "version",
+        "{caption}{caption}",
+        "prompt.txt: holds {caption} 2 times",
+    );
+    let long = format!("{PROMPT}{}", " ".repeat(MAX_PROMPT_BYTES));
+    check_with(DESCRIPTION, "version", "version", &long, "prompt.txt: 3");
+    let hash = hex(&Sha256::digest(PROMPT.as_bytes()));
+    let pinned = format!("version = 1\nprompt_sha256 = \"{hash}\"");
+    check("version = 1", &pinned, "unifiedreward-flex-image");
+    check_with(DESCRIPTION, "version = 1", &pinned, &format!("{PROMPT}\n"), "prompt.txt has SHA-256");
+}
+
+#[test]
+fn a_description_prints_as_it_parses() {
+    for name in builtin_names() {
+        let mut pack = Pack::builtin(name).unwrap();
+        pack.answer.categories.push("D. Odd \u{e9} \u{1f408}".to_owned());
+        pack.answer.skeleton.insert_str(0, "\u{7f}\u{1}\t\\ \"quoted\"\n");
+        assert_eq!(pack.answer.kind, AnswerKind::Report);
+        assert_eq!(Pack::parse(&pack.to_toml(), &pack.prompt), Ok(pack));
+    }
+}
+
+fn check_rule(text: &str, expected: Option<FrameRule>) {
+    assert_eq!(text.parse::<FrameRule>().ok(), expected, "{text}");
+    if let Some(rule) = expected {
+        assert_eq!(rule.to_string(), text);
+    }
+}
+
+#[test]
+fn a_frame_rule_is_read_as_it_is_written() {
+    check_rule("linspace-trunc:8", Some(FrameRule::LinspaceTrunc(8)));
+    check_rule("linspace-round:768", Some(FrameRule::LinspaceRound(768)));
+    check_rule("fps:2", Some(FrameRule::Fps(2.0)));
+    check_rule("fps:0.5", Some(FrameRule::Fps(0.5)));
+    for text in ["", "fps", "fps:", "fps:0", "fps:inf", "fps:NaN", "fps:+2", "fps:1e9", "fps:241", "all:8"] {
+        check_rule(text, None);
+    }
+    for text in
+        ["linspace-trunc:0", "linspace-trunc:769", "linspace-trunc:+8", "linspace-trunc:8.0", "linspace:8"]
+    {
+        check_rule(text, None);
+    }
+}
+
+#[test]
+fn a_caption_over_the_limit_is_refused_and_never_cut() {
+    let pack = Pack::for_task(Task::ImagePair).unwrap();
+    let mut caption = "x".repeat(MAX_CAPTION_BYTES);
+    assert!(pack.user_text(&caption).unwrap().to_string().contains(&caption));
+    assert!(pack.skeleton(&caption).is_ok());
+    caption.push('x');
+    assert!(pack.user_text(&caption).unwrap_err().to_string().contains("16385 bytes"));
+    assert!(pack.skeleton(&caption).is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_prompt_is_the_packs_text_around_the_callers(caption in "(\\PC|\\{caption\\}|\n|<\\|im_end\\|>){0,40}") {
+        let pack = Pack::for_task(Task::VideoPair).unwrap();
+        let text = pack.user_text(&caption).unwrap();
+        let (before, after) = pack.prompt.split_once(CAPTION_HOLE).unwrap();
+        prop_assert_eq!(text.pieces, [Piece::Pack(before), Piece::Caller(&caption), Piece::Pack(after)]);
+        prop_assert_eq!(text.to_string(), format!("{before}{caption}{after}"));
+    }
+
+    #[test]
+    fn any_description_is_a_pack_or_a_named_error(description in "\\PC*", at in 0usize..400, prompt in "\\PC{0,20}") {
+        prop_assert!(Pack::parse(&description, &prompt).is_err());
+        // A built-in description with something thrown into it.
+        let mut changed = DESCRIPTION.to_owned();
+        changed.insert_str((0..=at).rev().find(|at| changed.is_char_boundary(*at)).unwrap_or(0), &description);
+        if let Ok(pack) = Pack::parse(&changed, PROMPT) {
+            prop_assert_eq!(Pack::parse(&pack.to_toml(), PROMPT), Ok(pack));
+        }
+    }
+}

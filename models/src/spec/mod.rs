@@ -1,0 +1,314 @@
+//! What an architecture is made of: layers, norms, attention, rotary rules, vision tower, head. Data only.
+//!
+//! A family turns `config.json` into a [`ModelSpec`]; the exporter compiles any spec to ONNX without knowing the
+//! family. Every weight is named here, so a missing or left-over tensor is found before a byte is written.
+
+pub mod position;
+
+use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, SpecialTokens};
+
+/// A whole model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSpec {
+    /// Name of the family, as in the manifest.
+    pub family: &'static str,
+    /// The decoder.
+    pub decoder: DecoderSpec,
+    /// The vision tower, absent for a text-only model.
+    pub vision: Option<VisionSpec>,
+    /// Picture preprocessing, present with the tower.
+    pub image: Option<ImageProcessing>,
+    /// Special tokens.
+    pub tokens: SpecialTokens,
+    /// What the generation config asks for.
+    pub generation: GenerationDefaults,
+    /// Pack used when the caller names none.
+    pub default_pack: &'static str,
+    /// Tensors that may stand in the checkpoint and are not used, with the reason in the family's code.
+    pub ignored: Vec<String>,
+}
+
+/// A weight tensor by its name and shape in the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weight {
+    /// Name in the checkpoint.
+    pub name: String,
+    /// Shape in the checkpoint.
+    pub shape: Vec<usize>,
+}
+
+impl Weight {
+    /// A weight.
+    pub fn new(name: impl Into<String>, shape: &[usize]) -> Weight {
+        Weight { name: name.into(), shape: shape.to_vec() }
+    }
+}
+
+/// `y = x W^T + b`, the weight stored `[outputs, inputs]` (trailing dimensions of a patch convolution flattened).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linear {
+    /// `[outputs, inputs..]`.
+    pub weight: Weight,
+    /// `[outputs]`.
+    pub bias: Option<Weight>,
+}
+
+impl Linear {
+    /// Width of the result.
+    pub fn outputs(&self) -> usize {
+        self.weight.shape[0]
+    }
+
+    /// Width of the operand.
+    pub fn inputs(&self) -> usize {
+        self.weight.shape[1..].iter().product()
+    }
+}
+
+/// A normalisation over the last dimension.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Norm {
+    /// Root mean square, scaled.
+    Rms {
+        /// `[width]`.
+        weight: Weight,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// Mean and variance, scaled and shifted.
+    Layer {
+        /// `[width]`.
+        weight: Weight,
+        /// `[width]`.
+        bias: Weight,
+        /// Added to the variance.
+        eps: f32,
+    },
+}
+
+/// Activation functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// The error-function form.
+    Gelu,
+    /// The tanh approximation.
+    GeluTanh,
+}
+
+/// The decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderSpec {
+    /// Hidden size.
+    pub hidden: usize,
+    /// Rows of the embedding table.
+    pub vocabulary: usize,
+    /// Longest sequence configured, tokens.
+    pub max_positions: usize,
+    /// `[vocabulary, hidden]`.
+    pub embedding: Weight,
+    /// Layers in order.
+    pub layers: Vec<DecoderLayer>,
+    /// Norm before the head.
+    pub norm: Norm,
+    /// The head; the same tensor as the embedding when the two are tied.
+    pub head: Linear,
+    /// Rotary rule of all layers.
+    pub position: PositionRule,
+    /// Extra vision features are added to picture rows after each of the first `deepstack` layers.
+    pub deepstack: usize,
+}
+
+/// One decoder layer: norm, attention, residual; norm, MLP, residual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderLayer {
+    /// Path prefix, used for node names.
+    pub path: String,
+    /// Norm before attention.
+    pub input_norm: Norm,
+    /// Attention.
+    pub attention: AttentionSpec,
+    /// Norm before the MLP.
+    pub mlp_norm: Norm,
+    /// The MLP.
+    pub mlp: GatedMlp,
+}
+
+/// Grouped-query attention with rotary positions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionSpec {
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads.
+    pub kv_heads: usize,
+    /// Size of a head.
+    pub head_dim: usize,
+    /// Queries.
+    pub q: Linear,
+    /// Keys.
+    pub k: Linear,
+    /// Values.
+    pub v: Linear,
+    /// Output projection.
+    pub o: Linear,
+    /// Norm of each query head before the rotation.
+    pub q_norm: Option<Norm>,
+    /// Norm of each key head before the rotation.
+    pub k_norm: Option<Norm>,
+}
+
+/// `down(act(gate(x)) * up(x))`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatedMlp {
+    /// Gate.
+    pub gate: Linear,
+    /// Up.
+    pub up: Linear,
+    /// Down.
+    pub down: Linear,
+    /// Activation of the gate.
+    pub activation: Activation,
+}
+
+/// The vision tower.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisionSpec {
+    /// Width of the tower.
+    pub hidden: usize,
+    /// Width of a feature row.
+    pub output: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Size of a head.
+    pub head_dim: usize,
+    /// Values of a flattened patch.
+    pub patch_dim: usize,
+    /// Patches a side that merge into one feature row.
+    pub merge: usize,
+    /// Patches to width: a convolution whose stride is its kernel, hence a linear layer.
+    pub patch_embedding: Linear,
+    /// Learned position table `[side * side, hidden]`, resampled to each picture's grid.
+    pub position_table: Weight,
+    /// Rows and columns of the table.
+    pub position_side: usize,
+    /// Base of the axial rotary angles.
+    pub rotary_theta: f64,
+    /// Blocks in order.
+    pub blocks: Vec<VisionBlock>,
+    /// Merger of the last block's output.
+    pub merger: Merger,
+    /// Mergers of earlier blocks: after block `.0`.
+    pub deepstack: Vec<(usize, Merger)>,
+}
+
+/// One block: norm, attention over the whole grid, residual; norm, MLP, residual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisionBlock {
+    /// Path prefix, used for node names.
+    pub path: String,
+    /// Norm before attention.
+    pub attention_norm: Norm,
+    /// Queries, keys and values in one layer `[3 * hidden, hidden]`.
+    pub qkv: Linear,
+    /// Output projection.
+    pub projection: Linear,
+    /// Norm before the MLP.
+    pub mlp_norm: Norm,
+    /// First layer of the MLP.
+    pub up: Linear,
+    /// Second layer of the MLP.
+    pub down: Linear,
+    /// Activation between them.
+    pub activation: Activation,
+}
+
+/// Merges `merge * merge` neighbouring patches into a feature row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merger {
+    /// Path prefix, used for node names.
+    pub path: String,
+    /// The norm.
+    pub norm: Norm,
+    /// Whether the norm sees the merged row (true) or each patch (false).
+    pub norm_after_merge: bool,
+    /// First layer.
+    pub up: Linear,
+    /// Second layer.
+    pub down: Linear,
+    /// Activation between them.
+    pub activation: Activation,
+}
+
+impl ModelSpec {
+    /// Every weight of the model, a tied one once, in the order of the graphs.
+    pub fn weights(&self) -> Vec<&Weight> {
+        let mut out = Vec::new();
+        if let Some(vision) = &self.vision {
+            vision.collect(&mut out);
+        }
+        self.decoder.collect(&mut out);
+        let mut seen = std::collections::BTreeSet::new();
+        out.retain(|w| seen.insert(w.name.as_str()));
+        out
+    }
+}
+
+impl DecoderSpec {
+    /// Whether the head is the embedding table.
+    pub fn tied(&self) -> bool {
+        self.head.weight.name == self.embedding.name
+    }
+
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        out.push(&self.embedding);
+        for layer in &self.layers {
+            layer.input_norm.collect(out);
+            let a = &layer.attention;
+            for linear in [&a.q, &a.k, &a.v, &a.o, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down] {
+                linear.collect(out);
+            }
+            for norm in [&a.q_norm, &a.k_norm].into_iter().flatten() {
+                norm.collect(out);
+            }
+            layer.mlp_norm.collect(out);
+        }
+        self.norm.collect(out);
+        self.head.collect(out);
+    }
+}
+
+impl VisionSpec {
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        self.patch_embedding.collect(out);
+        out.push(&self.position_table);
+        for block in &self.blocks {
+            block.attention_norm.collect(out);
+            block.mlp_norm.collect(out);
+            for linear in [&block.qkv, &block.projection, &block.up, &block.down] {
+                linear.collect(out);
+            }
+        }
+        for merger in self.deepstack.iter().map(|(_, m)| m).chain([&self.merger]) {
+            merger.norm.collect(out);
+            merger.up.collect(out);
+            merger.down.collect(out);
+        }
+    }
+}
+
+impl Linear {
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        out.push(&self.weight);
+        out.extend(self.bias.as_ref());
+    }
+}
+
+impl Norm {
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        match self {
+            Norm::Rms { weight, .. } => out.push(weight),
+            Norm::Layer { weight, bias, .. } => out.extend([weight, bias]),
+        }
+    }
+}

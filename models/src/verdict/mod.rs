@@ -1,0 +1,88 @@
+//! From a model's words to a typed verdict.
+//!
+//! A verdict comes from what the model wrote, or there is none: nothing in this room guesses. [`judge`] reads
+//! a whole answer, [`combine`] joins the two orders of a pair, [`group_rewards`] turns many pairs into
+//! rewards.
+//!
+//! What is absent: no IO, no token ids. The runtime learns from [`WinnerSpan`] *where* in the text the
+//! verdict stands, and reads the probability of the token there itself.
+
+mod category;
+mod consistency;
+mod group;
+mod judge;
+mod probability;
+mod problem;
+mod protocol;
+mod report;
+mod scan;
+
+pub use category::{CategoryWinner, category_letter};
+pub use consistency::{Flag, flags};
+pub use group::{
+    GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict, group_rewards,
+};
+pub use judge::{Finish, MAX_ANSWER_BYTES, Outcome, WinnerSpan, judge};
+pub use probability::{Combined, NotFinite, OrderVerdict, combine, p_first};
+pub use problem::Problem;
+pub use protocol::{AnswerKind, Protocol, ProtocolError, Skeleton};
+pub use report::{Category, Dim, Report};
+pub use scan::MAX_DEPTH;
+
+use serde::{Deserialize, Serialize};
+
+/// Which of the two candidates, in the order in which the model saw them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Winner {
+    /// The candidate shown first.
+    First,
+    /// The candidate shown second.
+    Second,
+    /// Neither. No model writes it: it is the result of joining two orders that weigh the same.
+    Tie,
+}
+
+impl Winner {
+    /// The same winner when the two candidates change places.
+    pub fn flipped(self) -> Winner {
+        match self {
+            Winner::First => Winner::Second,
+            Winner::Second => Winner::First,
+            Winner::Tie => Winner::Tie,
+        }
+    }
+
+    /// What the first candidate earns: 1 for a win, 0 for a loss, 0.5 for a tie.
+    pub fn first_points(self) -> f64 {
+        match self {
+            Winner::First => 1.0,
+            Winner::Second => 0.0,
+            Winner::Tie => 0.5,
+        }
+    }
+}
+
+/// How far an answer can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The report was read whole, and its scores, category winners and winner agree.
+    Ok,
+    /// The report was read whole, but its parts disagree; the written winner stands.
+    Inconsistent,
+    /// The answer was cut by the token limit before the report closed; there is no winner.
+    Truncated,
+    /// The answer holds no report that can be read; there is no winner.
+    Invalid,
+}
+
+impl Status {
+    /// Whether an answer of this status has a winner.
+    pub fn has_winner(self) -> bool {
+        matches!(self, Status::Ok | Status::Inconsistent)
+    }
+}
+
+#[cfg(test)]
+mod tests;
