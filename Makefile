@@ -1,0 +1,55 @@
+# The commands of the project. `make demo` is the first minute; `make test` is what CI runs.
+
+ORT_DYLIB_PATH ?= $(CURDIR)/vendor/ort/libonnxruntime.so
+export ORT_DYLIB_PATH
+# Read by ONNX Runtime while it is loaded.
+export ORT_DISABLE_TELEMETRY = 1
+
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
+
+PROMPT := a painting of an ocean with clouds and birds, day time, low depth field effect
+GOLDEN_PYTHON := .golden/venv/bin/python
+# One seed for each head layout: 4 query heads to 2 KV heads, to 1, and 6 to 2; tied and untied heads.
+SEEDS := 4 5 7
+
+.PHONY: setup demo test check golden bench
+
+setup:
+	deploy/setup.sh
+
+demo: setup
+	cargo build --release -p rewardrt-cli
+	mkdir -p .demo
+	target/release/rewardrt export models/demo/checkpoint --out .demo/package --precision fp32 --force
+	target/release/rewardrt compare --model .demo/package --verdict-only --prompt "$(PROMPT)" \
+		models/demo/ocean-1.webp models/demo/ocean-4.webp
+	@echo
+	@echo "The demo model has random weights: the verdict shows the machinery at work and says nothing"
+	@echo "about the pictures. models/demo/README.md tells how the model was made."
+
+test: setup
+	$(RUN_TESTS) --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then cargo deny --offline check licenses bans sources; \
+	else echo "check: cargo-deny is not installed, licences and sources of dependencies were not checked"; fi
+
+# The reference implementation, in a folder of its own: several GB the first time.
+.golden/venv/ready: tests/golden/requirements.txt
+	python3 -m venv .golden/venv
+	$(GOLDEN_PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+golden: setup .golden/venv/ready
+	rm -rf .golden/cases
+	set -e; for seed in $(SEEDS); do for layout in current legacy; do for dtype in fp32 bf16; do \
+		$(GOLDEN_PYTHON) tests/golden/make_reference.py --seed $$seed --layout $$layout --dtype $$dtype \
+			--out .golden/cases/$$seed-$$layout-$$dtype; \
+	done; done; done
+	REWARDRT_GOLDEN=$(CURDIR)/.golden/cases $(RUN_TESTS) -p rewardrt-tests --test golden
+
+bench: setup
+	cargo bench -p rewardrt-benches

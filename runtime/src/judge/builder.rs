@@ -1,0 +1,138 @@
+//! Opening a package.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::prompt::segment::MediaTokens;
+
+use super::engine::Engine;
+use super::{Inner, Judge};
+use crate::Error;
+use crate::load::Package;
+use crate::session::{OrtDecoder, OrtVision, Providers, SessionOptions, VisionSession, library};
+use crate::text::{ChatTemplate, PromptEncoder, Tokenizer};
+
+/// Sequences that decode together: both orders of a pair, and of a second one.
+pub const DEFAULT_SLOTS: usize = 4;
+/// Longest sequence in tokens: two pictures of 1024x1024 are 2,048, the prompt 500, an answer at most 4,096.
+pub const DEFAULT_TOKENS: usize = 8192;
+
+/// How a package is opened.
+#[derive(Debug, Clone)]
+pub struct JudgeBuilder {
+    session: SessionOptions,
+    library: Option<PathBuf>,
+    pack: Option<Pack>,
+    slots: usize,
+    tokens: usize,
+}
+
+impl Default for JudgeBuilder {
+    fn default() -> JudgeBuilder {
+        JudgeBuilder {
+            session: SessionOptions::default(),
+            library: None,
+            pack: None,
+            slots: DEFAULT_SLOTS,
+            tokens: DEFAULT_TOKENS,
+        }
+    }
+}
+
+impl JudgeBuilder {
+    /// Threads of an operator; all cores when this is not called.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> JudgeBuilder {
+        self.session.threads = threads;
+        self
+    }
+
+    /// Execution providers in order; the first that can be used is.
+    #[must_use]
+    pub fn providers(mut self, providers: Providers) -> JudgeBuilder {
+        self.session.providers = providers;
+        self
+    }
+
+    /// Whether idle threads spin for the next operator (the default): faster, and a core lost to others.
+    #[must_use]
+    pub fn spin(mut self, spin: bool) -> JudgeBuilder {
+        self.session.spin = spin;
+        self
+    }
+
+    /// Path of ONNX Runtime's shared library; found as [`library::load`] says when this is not called.
+    #[must_use]
+    pub fn ort_library(mut self, path: Option<PathBuf>) -> JudgeBuilder {
+        self.library = path;
+        self
+    }
+
+    /// The pack that questions are asked with; the package's default when this is not called.
+    #[must_use]
+    pub fn pack(mut self, pack: Pack) -> JudgeBuilder {
+        self.pack = Some(pack);
+        self
+    }
+
+    /// Sequences that decode together, [`DEFAULT_SLOTS`] when this is not called.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> JudgeBuilder {
+        self.slots = slots;
+        self
+    }
+
+    /// Longest sequence in tokens, prompt and answer together, [`DEFAULT_TOKENS`] when this is not called; never
+    /// more than the checkpoint was configured for.
+    #[must_use]
+    pub fn tokens(mut self, tokens: usize) -> JudgeBuilder {
+        self.tokens = tokens;
+        self
+    }
+
+    /// Verifies and loads a package.
+    ///
+    /// # Errors
+    /// Of class package when any file is not what the manifest says, of class provider when ONNX Runtime or a
+    /// provider is missing.
+    pub fn open(self, package: &Path) -> Result<Judge, Error> {
+        let start = Instant::now();
+        let package = Package::open(package)?;
+        let encoder = encoder(&package)?;
+        let pack = match self.pack {
+            Some(pack) => pack,
+            None => Pack::builtin(&package.manifest().default_pack)?,
+        };
+        let library = library::load(self.library.as_deref())?;
+        let tokens = self.tokens.min(package.manifest().decoder.max_positions as usize);
+        let decoder = OrtDecoder::open(&library, &package, &self.session, (self.slots, tokens))?;
+        let vision = OrtVision::open(&library, &package, &self.session)?;
+        let placements =
+            [Some(decoder.placement().clone()), vision.as_ref().map(|v| v.placement().clone())];
+        let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
+        let engine = Engine::new(package.manifest(), Box::new(decoder), vision);
+        Ok(Judge {
+            inner: Arc::new(Inner {
+                package,
+                pack,
+                encoder,
+                engine: Mutex::new(engine),
+                placements: placements.into_iter().flatten().collect(),
+                load_ms: start.elapsed().as_secs_f64() * 1e3,
+            }),
+        })
+    }
+}
+
+fn encoder(package: &Package) -> Result<PromptEncoder, Error> {
+    let manifest = package.manifest();
+    let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer)?)?;
+    let template = String::from_utf8(package.read(&manifest.chat_template)?).map_err(|_| Error::TemplateText)?;
+    // The templates of the families so far print no named token; one that does prints nothing in its place.
+    let template = ChatTemplate::new(&template, Default::default())?;
+    let media = MediaTokens { image: manifest.tokens.image, video: manifest.tokens.video };
+    Ok(PromptEncoder::new(tokenizer, template, media)?)
+}

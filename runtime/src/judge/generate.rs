@@ -1,0 +1,82 @@
+//! `generate`: a chat, continued.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rewardrt_models::prompt::segment::MediaKind;
+
+use super::prepare::{self, Wish};
+use super::types::{FinishReason, Generate, Generation, Picture, Timing, Usage};
+use super::Inner;
+use crate::Error;
+use crate::decode::{Completion, Finish};
+use crate::session::Features;
+use crate::text::RenderOptions;
+
+pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> {
+    let start = Instant::now();
+    let manifest = inner.package.manifest();
+    if let Some(video) = asked.chat.media.iter().find(|m| m.kind == MediaKind::Video) {
+        return Err(Error::Request(format!("{}: video files are not decoded yet; give frames", video.path)));
+    }
+    let pictures: Vec<Picture> =
+        asked.chat.media.iter().map(|m| Picture::Path(PathBuf::from(&m.path))).collect();
+    let pictures: Vec<&Picture> = pictures.iter().collect();
+    let patches = match &manifest.image {
+        Some(params) => prepare::patches(&pictures, asked.pixels, params, |i| asked.chat.media[i].path.clone())?,
+        None if pictures.is_empty() => Vec::new(),
+        None => return Err(Error::Request("the package has no vision tower and takes no pictures".into())),
+    };
+    let grids: Vec<(usize, usize)> = manifest
+        .image
+        .iter()
+        .flat_map(|params| patches.iter().map(|p| prepare::merged(p, params)))
+        .collect();
+    let lengths: Vec<usize> = grids.iter().map(|(rows, columns)| rows * columns).collect();
+    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    let segments = inner.encoder.segments(&asked.chat.messages, &options)?;
+    let prompt = inner.encoder.encode(&segments, &lengths)?;
+    let preprocess = start.elapsed().as_secs_f64() * 1e3;
+
+    let mut engine = inner.engine()?;
+    let (features, vision) = engine.see(&patches)?;
+    let features = if features.is_empty() { None } else { Some(Arc::new(Features::join(&features)?)) };
+    let wish = Wish {
+        sampling: inner.sampling(asked.sampling).0,
+        max_new_tokens: asked.max_new_tokens,
+        stop: manifest.tokens.eos.clone(),
+        watch: Vec::new(),
+    };
+    let done = engine.decoder.run_one(prepare::request(&prompt, &grids, features, wish))?;
+    drop(engine);
+
+    let timing = Timing {
+        load: inner.load_ms,
+        preprocess,
+        vision,
+        prefill: done.prefill.as_secs_f64() * 1e3,
+        decode: done.decode.as_secs_f64() * 1e3,
+    };
+    let usage = Usage {
+        prompt_tokens: prompt.ids.len(),
+        new_tokens: done.new_ids.len(),
+        vision_tokens: prompt.vision_tokens(),
+    };
+    Ok(Generation {
+        text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,
+        prompt_ids: prompt.ids,
+        finish_reason: finish_reason(&done),
+        new_ids: done.new_ids,
+        logprobs: done.logprobs,
+        usage,
+        timing_ms: timing,
+    })
+}
+
+pub(super) fn finish_reason(done: &Completion) -> FinishReason {
+    match done.finish {
+        Finish::Stop => FinishReason::Stop,
+        Finish::Length => FinishReason::Length,
+    }
+}

@@ -1,0 +1,118 @@
+//! The library's front door: open a package, compare, generate.
+//!
+//! A [`Judge`] is cheap to clone and shared by threads; they take turns at its engine. What is absent: no HTTP, no
+//! guessing. A verdict that could not be read is a status, and a request that could not be run is an error.
+
+mod builder;
+mod compare;
+mod engine;
+mod generate;
+mod prepare;
+mod types;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rewardrt_models::package::Manifest;
+use rewardrt_models::prompt::pack::Pack;
+
+pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, JudgeBuilder};
+pub use types::*;
+
+use crate::Error;
+use crate::load::Package;
+use crate::session::Placement;
+use crate::text::PromptEncoder;
+use engine::Engine;
+
+/// A loaded package that judges.
+#[derive(Clone)]
+pub struct Judge {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    package: Package,
+    pack: Pack,
+    encoder: PromptEncoder,
+    engine: Mutex<Engine>,
+    placements: Vec<Placement>,
+    load_ms: f64,
+}
+
+impl Judge {
+    /// Opens a package on the processor with the defaults of [`Judge::builder`].
+    ///
+    /// # Errors
+    /// As [`JudgeBuilder::open`].
+    pub fn open(package: &Path) -> Result<Judge, Error> {
+        Judge::builder().open(package)
+    }
+
+    /// Starts to open a package.
+    pub fn builder() -> JudgeBuilder {
+        JudgeBuilder::default()
+    }
+
+    /// Which of two candidates is better. Blocks; other threads wait for their turn.
+    ///
+    /// # Errors
+    /// Everything that keeps the question from being asked. An answer that holds no verdict is no error but a
+    /// [`Verdict`] of status truncated or invalid.
+    pub fn compare(&self, comparison: &Comparison) -> Result<Verdict, Error> {
+        compare::run(&self.inner, comparison)
+    }
+
+    /// Continues a chat. Blocks; other threads wait for their turn.
+    ///
+    /// # Errors
+    /// Everything that keeps the chat from being continued.
+    pub fn generate(&self, request: &Generate) -> Result<Generation, Error> {
+        generate::run(&self.inner, request)
+    }
+
+    /// The manifest of the package.
+    pub fn manifest(&self) -> &Manifest {
+        self.inner.package.manifest()
+    }
+
+    /// The pack that questions are asked with.
+    pub fn pack(&self) -> &Pack {
+        &self.inner.pack
+    }
+
+    /// The model as results name it.
+    pub fn model(&self) -> ModelInfo {
+        self.inner.model()
+    }
+
+    /// What each component runs on.
+    pub fn placements(&self) -> &[Placement] {
+        &self.inner.placements
+    }
+
+    /// Milliseconds that verifying and loading took.
+    pub fn load_ms(&self) -> f64 {
+        self.inner.load_ms
+    }
+}
+
+impl Inner {
+    fn model(&self) -> ModelInfo {
+        let manifest = self.package.manifest();
+        ModelInfo {
+            name: manifest.name.clone(),
+            package_sha256: self.package.sha256().to_owned(),
+            precision: manifest.precision.name(),
+        }
+    }
+
+    fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {
+        self.engine.lock().map_err(|_| Error::Poisoned)
+    }
+
+    /// The parameters of a request, and how the result records them.
+    fn sampling(&self, asked: Sampling) -> (crate::decode::Sampling, SamplingRecord) {
+        types::resolve(asked, &self.package.manifest().generation)
+    }
+}

@@ -1,0 +1,104 @@
+//! Pictures to patches, and an encoded prompt to a request of the decoder.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use rewardrt_models::package::ImageProcessing;
+use rewardrt_models::spec::position::{Positions, Span};
+
+use super::types::Picture;
+use crate::Error;
+use crate::decode::{Request, Sampling};
+use crate::media::{self, Limits, PixelRule, Rgb8};
+use crate::preprocess::{self, Patches};
+use crate::session::Features;
+use crate::text::EncodedPrompt;
+
+/// Decodes and prepares pictures in order. `name` says which one an error is about.
+pub(super) fn patches(
+    pictures: &[&Picture],
+    rule: PixelRule,
+    params: &ImageProcessing,
+    name: impl Fn(usize) -> String,
+) -> Result<Vec<Patches>, Error> {
+    let limits = Limits::default();
+    let one = |(i, picture): (usize, &&Picture)| {
+        let decoded;
+        let rgb = match picture {
+            Picture::Pixels(rgb) => rgb,
+            Picture::Bytes(bytes) => {
+                decoded = decode(bytes, rule, &limits, name(i))?;
+                &decoded
+            }
+            Picture::Path(path) => {
+                let bytes = read(path, limits.max_encoded_bytes)?;
+                decoded = decode(&bytes, rule, &limits, path.display().to_string())?;
+                &decoded
+            }
+        };
+        preprocess::prepare(rgb, params).map_err(|source| Error::Preprocess { name: name(i), source })
+    };
+    pictures.iter().enumerate().map(one).collect()
+}
+
+fn decode(bytes: &[u8], rule: PixelRule, limits: &Limits, name: String) -> Result<Rgb8, Error> {
+    media::decode(bytes, rule, limits).map_err(|source| Error::Media { name, source })
+}
+
+/// Reads one byte more than the limit at most, so that an endless file is refused by the decoder and not by memory.
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, Error> {
+    let fail = |source| Error::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(fail)?.take(most as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+/// Merged tokens along height and width of a picture.
+pub(super) fn merged(patches: &Patches, params: &ImageProcessing) -> (usize, usize) {
+    let side = |n: u32| (n / params.merge_size) as usize;
+    (side(patches.grid[1]), side(patches.grid[2]))
+}
+
+/// What is asked of the decoder besides the prompt.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) sampling: Sampling,
+    pub(super) max_new_tokens: usize,
+    pub(super) stop: Vec<u32>,
+    pub(super) watch: Vec<u32>,
+}
+
+/// A request from a prompt, the grid `(rows, columns)` of each of its pictures, and their features one after the
+/// other.
+pub(super) fn request(
+    prompt: &EncodedPrompt,
+    grids: &[(usize, usize)],
+    features: Option<Arc<Features>>,
+    wish: Wish,
+) -> Request {
+    let mut spans = Vec::with_capacity(2 * grids.len() + 1);
+    let mut feature_rows = vec![-1; prompt.ids.len()];
+    let (mut at, mut row) = (0, 0);
+    for (span, &(rows, columns)) in prompt.media_spans.iter().zip(grids) {
+        spans.push(Span::Text(span.start - at));
+        spans.push(Span::Grid(rows, columns));
+        for place in span.clone() {
+            feature_rows[place] = row;
+            row += 1;
+        }
+        at = span.end;
+    }
+    spans.push(Span::Text(prompt.ids.len() - at));
+    Request {
+        ids: prompt.ids.clone(),
+        positions: Positions::of(&spans),
+        features,
+        feature_rows,
+        sampling: wish.sampling,
+        max_new_tokens: wish.max_new_tokens,
+        stop: wish.stop,
+        watch: wish.watch,
+    }
+}

@@ -1,0 +1,285 @@
+//! Requests and results, with the field names of the public JSON.
+
+use std::path::PathBuf;
+
+use rewardrt_models::package::GenerationDefaults;
+use rewardrt_models::prompt::pack::PackIdentity;
+use rewardrt_models::verdict::{Flag, Problem, Report, Status, Winner};
+use serde::Serialize;
+
+use crate::decode;
+use crate::media::{PixelRule, Rgb8};
+use crate::text::chat::{Chat, Role};
+
+/// A picture, however the caller has it.
+#[derive(Debug, Clone)]
+pub enum Picture {
+    /// An encoded file: PNG, JPEG or WebP.
+    Bytes(Vec<u8>),
+    /// A path to such a file.
+    Path(PathBuf),
+    /// Decoded pixels.
+    Pixels(Rgb8),
+}
+
+/// One question: which of two answers to a prompt is better?
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// The prompt that both were made for.
+    pub prompt: String,
+    /// The pictures of the first candidate: one, or the frames of a video.
+    pub first: Vec<Picture>,
+    /// The pictures of the second candidate.
+    pub second: Vec<Picture>,
+    /// How it is asked.
+    pub options: CompareOptions,
+}
+
+impl Comparison {
+    /// Two pictures.
+    pub fn images(prompt: impl Into<String>, first: Picture, second: Picture) -> Comparison {
+        Comparison {
+            prompt: prompt.into(),
+            first: vec![first],
+            second: vec![second],
+            options: CompareOptions::default(),
+        }
+    }
+
+    /// Two videos, each as the frames that the pack's rule chose.
+    pub fn frames(prompt: impl Into<String>, first: Vec<Picture>, second: Vec<Picture>) -> Comparison {
+        Comparison { prompt: prompt.into(), first, second, options: CompareOptions::default() }
+    }
+}
+
+/// How a comparison is asked.
+#[derive(Debug, Clone, Default)]
+pub struct CompareOptions {
+    /// Ask (A, B) and (B, A), and combine the two.
+    pub both_orders: bool,
+    /// Force the report's skeleton and weigh the two winners, without any written reasoning.
+    pub verdict_only: bool,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Fewer tokens than the pack allows.
+    pub max_new_tokens: Option<usize>,
+    /// How files become pixels.
+    pub pixels: PixelRule,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Sampling {
+    /// The most probable token, always.
+    #[default]
+    Greedy,
+    /// What the checkpoint's generation config asks for.
+    Checkpoint {
+        /// Seed of the random stream.
+        seed: u64,
+    },
+    /// Given values.
+    Custom {
+        /// Divisor of the logits, above 0.
+        temperature: f32,
+        /// Smallest set of tokens whose probability reaches this, in (0, 1].
+        top_p: f32,
+        /// Most tokens considered; 0 means all.
+        top_k: u32,
+        /// Factor against tokens already present; 1 means none.
+        repetition_penalty: f32,
+        /// Seed of the random stream.
+        seed: u64,
+    },
+}
+
+/// What was asked of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The model wrote its report.
+    Report,
+    /// The skeleton was forced and the two winners weighed: another method than the model was trained on.
+    VerdictOnly,
+}
+
+/// The typed result of a comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// The winner; null unless the status is ok or inconsistent.
+    pub winner: Option<Winner>,
+    /// How far it can be trusted.
+    pub status: Status,
+    /// Probability of the first against the second at the verdict token, given everything written before it.
+    pub p_first: Option<f64>,
+    /// Whether both orders name the same candidate; null when one order was asked.
+    pub position_consistent: Option<bool>,
+    /// The parsed report of the first order.
+    pub report: Option<Report>,
+    /// The whole text of the first order.
+    pub text: String,
+    /// What was asked of the model.
+    pub mode: Mode,
+    /// The pack that it was asked with.
+    pub pack: PackIdentity,
+    /// How files became pixels.
+    pub pixels: PixelRule,
+    /// How tokens were chosen: `greedy`, or the values and the seed.
+    pub sampling: SamplingRecord,
+    /// One entry an order.
+    pub orders: Vec<OrderResult>,
+    /// Tokens of all orders.
+    pub usage: Usage,
+    /// Time of the whole comparison.
+    pub timing_ms: Timing,
+    /// The model that judged.
+    pub model: ModelInfo,
+}
+
+/// One order of a comparison, in its own words: first is the candidate shown first.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderResult {
+    /// `ab` or `ba`.
+    pub order: &'static str,
+    /// Winner in this order's own words.
+    pub winner: Option<Winner>,
+    /// How far it can be trusted.
+    pub status: Status,
+    /// Probability of the first shown.
+    pub p_first: Option<f64>,
+    /// Disagreements within the report.
+    pub flags: Vec<Flag>,
+    /// Why there is no verdict.
+    pub problem: Option<Problem>,
+    /// The parsed report.
+    pub report: Option<Report>,
+    /// The whole text.
+    pub text: String,
+    /// `stop`, `length` or `forced`.
+    pub finish_reason: FinishReason,
+    /// Tokens.
+    pub usage: Usage,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// An end token was written.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// Nothing was written: the answer was forced.
+    Forced,
+}
+
+/// How tokens were chosen, as recorded in a result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum SamplingRecord {
+    /// The most probable token.
+    Greedy,
+    /// Seeded sampling.
+    Seeded {
+        /// Divisor of the logits.
+        temperature: f32,
+        /// Nucleus.
+        top_p: f32,
+        /// Most tokens considered; 0 means all.
+        top_k: u32,
+        /// Factor against tokens already present.
+        repetition_penalty: f32,
+        /// Seed.
+        seed: u64,
+    },
+}
+
+/// Token counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Tokens of the prompt, pictures included.
+    pub prompt_tokens: usize,
+    /// Tokens written.
+    pub new_tokens: usize,
+    /// Tokens of the prompt that are pictures.
+    pub vision_tokens: usize,
+}
+
+/// Wall time in milliseconds. Requests that ran together share their phases' time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Timing {
+    /// Verifying and loading the package; 0 when it was loaded before.
+    pub load: f64,
+    /// Decoding and preprocessing pictures, and tokenising.
+    pub preprocess: f64,
+    /// Vision tower.
+    pub vision: f64,
+    /// Prompt.
+    pub prefill: f64,
+    /// Written tokens.
+    pub decode: f64,
+}
+
+/// The model that judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelInfo {
+    /// Name in the manifest.
+    pub name: String,
+    /// SHA-256 of the manifest, which holds the hash of every file.
+    pub package_sha256: String,
+    /// How weights are stored.
+    pub precision: &'static str,
+}
+
+/// A chat to continue.
+#[derive(Debug, Clone)]
+pub struct Generate {
+    /// The chat; its pictures are named by paths.
+    pub chat: Chat,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens written.
+    pub max_new_tokens: usize,
+    /// How files become pixels.
+    pub pixels: PixelRule,
+}
+
+/// A continued chat.
+#[derive(Debug, Clone, Serialize)]
+pub struct Generation {
+    /// Ids of the prompt, every picture token included.
+    pub prompt_ids: Vec<u32>,
+    /// Ids written, the end token included.
+    pub new_ids: Vec<u32>,
+    /// Their text, without the end token.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Natural logarithm of the probability of each id written.
+    pub logprobs: Vec<f32>,
+    /// Token counts.
+    pub usage: Usage,
+    /// Wall time.
+    pub timing_ms: Timing,
+}
+
+/// The role that a pack's question is asked in.
+pub(crate) const ASKER: Role = Role::User;
+
+/// The parameters of a request, and how its result records them.
+pub(super) fn resolve(asked: Sampling, defaults: &GenerationDefaults) -> (decode::Sampling, SamplingRecord) {
+    let (temperature, top_p, top_k, repetition_penalty, seed) = match asked {
+        Sampling::Custom { temperature, top_p, top_k, repetition_penalty, seed } => {
+            (temperature, top_p, top_k, repetition_penalty, seed)
+        }
+        Sampling::Checkpoint { seed } if defaults.do_sample => {
+            let d = defaults;
+            (d.temperature, d.top_p, d.top_k, d.repetition_penalty, seed)
+        }
+        Sampling::Greedy | Sampling::Checkpoint { .. } => return (decode::Sampling::Greedy, SamplingRecord::Greedy),
+    };
+    (
+        decode::Sampling::Seeded { temperature, top_p, top_k, repetition_penalty, seed },
+        SamplingRecord::Seeded { temperature, top_p, top_k, repetition_penalty, seed },
+    )
+}

@@ -1,0 +1,177 @@
+//! The decoder on ONNX Runtime.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+
+use ndarray::Array2;
+use rewardrt_models::package::{Graph, Manifest, names};
+
+use super::kv::{CacheShape, Feed, KvRunner, Names, Values};
+use super::{
+    CHUNK_COLUMNS, DecoderSession, Geometry, Library, Placement, SessionError, SessionOptions, StepInput,
+    check_prefix, open,
+};
+use crate::load::Package;
+
+/// A decoder graph with its key-value slots.
+pub struct OrtDecoder {
+    runner: KvRunner,
+    geometry: Geometry,
+    placement: Placement,
+    /// `0 ..` as far as any run needed.
+    arange: Vec<i64>,
+}
+
+impl OrtDecoder {
+    /// Opens the decoder of a verified package with `slots` slots for sequences of up to `tokens` tokens each.
+    ///
+    /// # Errors
+    /// [`SessionError::Provider`] when no provider of the list takes it, [`SessionError::Memory`] when the cache
+    /// does not fit, [`SessionError::Interface`] when the graph's inputs are not those of the contract,
+    /// [`SessionError::Input`] when no slot or token is asked for.
+    pub fn open(
+        library: &Library,
+        package: &Package,
+        options: &SessionOptions,
+        (slots, tokens): (usize, usize),
+    ) -> Result<OrtDecoder, SessionError> {
+        let manifest = package.manifest();
+        let geometry = geometry(manifest, slots, tokens)?;
+        let graph = &manifest.decoder.graph;
+        let names = names_of(graph, manifest.decoder.layers as usize, geometry.deepstack)?;
+        let (session, placement) = open::open(library, package, ("decoder", graph), options)?;
+        let shape = CacheShape {
+            layers: manifest.decoder.layers as usize,
+            slots,
+            heads: manifest.decoder.kv_heads as usize,
+            capacity: geometry.capacity(),
+            head_dim: manifest.decoder.head_dim as usize,
+        };
+        let runner = KvRunner::new(session, names, shape, placement.provider)?;
+        Ok(OrtDecoder { runner, geometry, placement, arange: Vec::new() })
+    }
+
+    /// What the decoder runs on.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The runner, for tests of the cache.
+    #[cfg(test)]
+    pub(crate) fn runner(&mut self) -> &mut KvRunner {
+        &mut self.runner
+    }
+}
+
+impl DecoderSession for OrtDecoder {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn run(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError> {
+        step.check(&self.geometry)?;
+        let (b, s, width) = (step.rows(), step.columns, self.geometry.rotary_width);
+        let table = [step.features.len() / self.geometry.hidden, self.geometry.hidden];
+        self.arange.extend(self.arange.len() as i64..(b * s) as i64);
+        let total = [total(step)];
+        let feed = |values, dims| Feed { values, dims };
+        let (grid, rotary, rows) = ([b, s], [b * s, width], [b]);
+        let wanted = [step.logit_rows.len()];
+        let mut feeds = vec![
+            feed(Values::I64(&step.ids), &grid),
+            feed(Values::I64(&step.feature_rows), &grid),
+            feed(Values::F32(&step.features), &table),
+            feed(Values::F32(&step.cos), &rotary),
+            feed(Values::F32(&step.sin), &rotary),
+            feed(Values::I64(&self.arange[..b * s]), &grid),
+            feed(Values::I32(&step.seqlens_k), &rows),
+            feed(Values::I32(&total), &[]),
+            feed(Values::I32(&step.query_seqlens), &rows),
+            feed(Values::I64(&step.logit_rows), &wanted),
+        ];
+        feeds.extend(step.deepstack.iter().map(|d| feed(Values::F32(d), &table)));
+        let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.vocabulary));
+        self.runner.run((step.first_slot, b), &feeds, &mut logits)?;
+        Ok(logits)
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
+        check_prefix(&self.geometry, from, to, tokens)?;
+        self.runner.copy_prefix(from, to, tokens)
+    }
+}
+
+/// Upper bound of the cache lengths after the run, padding included.
+fn total(step: &StepInput) -> i32 {
+    let past = step.seqlens_k.iter().zip(&step.query_seqlens).map(|(k, q)| k + 1 - q).max();
+    past.unwrap_or(0) + step.columns as i32
+}
+
+fn geometry(manifest: &Manifest, slots: usize, tokens: usize) -> Result<Geometry, SessionError> {
+    let most = manifest.decoder.max_positions as usize;
+    if slots == 0 || tokens == 0 || tokens > most {
+        let asked = format!("{slots} slots of {tokens} tokens");
+        return Err(SessionError::Input(format!("{asked}: the model takes 1 to {most} tokens, in at least a slot")));
+    }
+    Ok(Geometry {
+        slots,
+        tokens,
+        columns: CHUNK_COLUMNS.min(tokens),
+        vocabulary: manifest.decoder.vocabulary as usize,
+        hidden: manifest.decoder.hidden as usize,
+        deepstack: manifest.vision.as_ref().map_or(0, |v| v.deepstack as usize),
+        rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
+    })
+}
+
+/// The graph's names in the order in which `run` feeds them.
+fn names_of(graph: &Graph, layers: usize, deepstack: usize) -> Result<Names, SessionError> {
+    let mut fed: Vec<String> = [
+        names::INPUT_IDS,
+        names::FEATURE_ROWS,
+        names::FEATURES,
+        names::ROTARY_COS,
+        names::ROTARY_SIN,
+        names::ROTARY_ROWS,
+        names::SEQLENS_K,
+        names::TOTAL_SEQUENCE_LENGTH,
+        names::QUERY_SEQLENS,
+        names::LOGIT_ROWS,
+    ]
+    .map(str::to_owned)
+    .into();
+    fed.extend((0..deepstack).map(names::deepstack));
+    let keys = |i| (names::past_key(i), names::present_key(i));
+    let values = |i| (names::past_value(i), names::present_value(i));
+    let cache: Vec<(String, String)> = (0..layers).flat_map(|i| [keys(i), values(i)]).collect();
+    let inputs = fed.iter().chain(cache.iter().map(|(past, _)| past));
+    compare("inputs", inputs, graph.inputs.iter().map(|p| &p.name))?;
+    let logits = names::LOGITS.to_owned();
+    let outputs = cache.iter().map(|(_, present)| present).chain([&logits]);
+    compare("outputs", outputs, graph.outputs.iter().map(|p| &p.name))?;
+    Ok(Names {
+        fed: fed.iter().map(|n| c_string(n)).collect::<Result<_, _>>()?,
+        cache: cache.iter().map(|(a, b)| Ok((c_string(a)?, c_string(b)?))).collect::<Result<_, SessionError>>()?,
+        logits: c_string(&logits)?,
+    })
+}
+
+fn compare<'a>(
+    side: &str,
+    needed: impl Iterator<Item = &'a String>,
+    got: impl Iterator<Item = &'a String>,
+) -> Result<(), SessionError> {
+    let (needed, got): (BTreeSet<_>, BTreeSet<_>) = (needed.collect(), got.collect());
+    match needed.symmetric_difference(&got).next() {
+        None => Ok(()),
+        Some(name) => {
+            let what = if needed.contains(name) { "missing" } else { "unknown" };
+            Err(SessionError::Interface { component: "decoder", reason: format!("{name} is {what} among its {side}") })
+        }
+    }
+}
+
+fn c_string(name: &str) -> Result<CString, SessionError> {
+    let reason = || format!("the name {name:?} holds a zero byte");
+    CString::new(name).map_err(|_| SessionError::Interface { component: "decoder", reason: reason() })
+}

@@ -1,0 +1,379 @@
+//! Key-value slots that the decoder graph reads and writes in place.
+//!
+//! One of the two files with unsafe code. Each layer has a block of keys and one of values, `[slots, heads,
+//! capacity, head_dim]`, f32. A run binds the sub-range of its slots as `past` *and* `present` at the same address;
+//! the attention operator sees that the two are one and appends in place, so a step costs the same at any
+//! capacity. The safe binding of rc.15 cannot express it (its `bind_input` copies borrowed tensors and takes a lock
+//! twice), hence the raw table. What keeps it sound:
+//!
+//! * blocks never move and outlive the bindings (fields drop in order: bindings, session, blocks);
+//! * a run borrows the runner mutably and the step's inputs immutably until the runtime returns;
+//! * every input and output that is not a cache block is bound anew before each run, so a stale pointer of an
+//!   earlier run is never read.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_void};
+use std::ptr::NonNull;
+
+use ort::AsPointer;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{IoBinding, Session};
+use ort::value::Tensor;
+use ort_sys::ONNXTensorElementDataType as Element;
+
+use super::{Provider, SessionError};
+
+/// Host blocks start at a cache line.
+const ALIGNMENT: usize = 64;
+const FLOAT: usize = size_of::<f32>();
+
+/// Sizes of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheShape {
+    pub(crate) layers: usize,
+    pub(crate) slots: usize,
+    pub(crate) heads: usize,
+    pub(crate) capacity: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl CacheShape {
+    /// Values of a slot in one block.
+    fn slot(&self) -> usize {
+        self.heads * self.capacity * self.head_dim
+    }
+
+    /// Values of a block; `None` when that is no size.
+    fn block(&self) -> Option<usize> {
+        let sizes = [self.slots, self.heads, self.capacity, self.head_dim];
+        sizes.into_iter().try_fold(1_usize, usize::checked_mul)
+    }
+
+    fn bytes(&self) -> u64 {
+        let block = self.block().unwrap_or(usize::MAX) as u64;
+        block.saturating_mul(2 * FLOAT as u64).saturating_mul(self.layers as u64)
+    }
+}
+
+/// Zeroed floats of the host. Pages are committed when they are first written, so idle slots cost nothing.
+struct HostBlock {
+    raw: NonNull<u8>,
+    layout: Layout,
+    data: NonNull<f32>,
+}
+
+// SAFETY: The block owns its memory and hands out pointers only to a holder of the runner.
+unsafe impl Send for HostBlock {}
+
+impl HostBlock {
+    fn new(values: usize) -> Option<HostBlock> {
+        let bytes = values.checked_mul(FLOAT)?.checked_add(ALIGNMENT)?;
+        // Asking the allocator itself for a large alignment would make it write all zeroes at once.
+        let layout = Layout::from_size_align(bytes, align_of::<f32>()).ok()?;
+        // SAFETY: The layout's size is at least ALIGNMENT, so not zero.
+        let raw = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let shift = raw.align_offset(ALIGNMENT);
+        if shift >= ALIGNMENT {
+            // SAFETY: Allocated above with this layout.
+            unsafe { dealloc(raw.as_ptr(), layout) };
+            return None;
+        }
+        // SAFETY: The shift is below ALIGNMENT, by which the allocation is larger than the values.
+        let data = unsafe { raw.add(shift) }.cast();
+        Some(HostBlock { raw, layout, data })
+    }
+}
+
+impl Drop for HostBlock {
+    fn drop(&mut self) {
+        // SAFETY: Allocated in `new` with this layout and freed nowhere else.
+        unsafe { dealloc(self.raw.as_ptr(), self.layout) };
+    }
+}
+
+/// Keys or values of one layer.
+enum Block {
+    Host(HostBlock),
+    Device(Tensor<f32>),
+}
+
+impl Block {
+    fn address(&mut self) -> *mut f32 {
+        match self {
+            Block::Host(block) => block.data.as_ptr(),
+            Block::Device(tensor) => tensor.data_ptr_mut().cast(),
+        }
+    }
+}
+
+/// All blocks of a decoder.
+struct Cache {
+    shape: CacheShape,
+    memory: MemoryInfo<'static>,
+    /// Keys of layer 0, values of layer 0, keys of layer 1, ..
+    blocks: Vec<Block>,
+}
+
+impl Cache {
+    fn new(shape: CacheShape, provider: Provider) -> Result<Cache, SessionError> {
+        let out_of_memory = || SessionError::Memory { bytes: shape.bytes() };
+        let values = shape.block().ok_or_else(out_of_memory)?;
+        let device = match provider {
+            Provider::Cpu => AllocationDevice::CPU,
+            Provider::Cuda | Provider::TensorRt => AllocationDevice::CUDA,
+        };
+        let memory = MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default)
+            .map_err(|e| SessionError::runtime("describe the cache's memory", &e))?;
+        let block = |_| match provider {
+            Provider::Cpu => HostBlock::new(values).map(Block::Host).ok_or_else(out_of_memory),
+            Provider::Cuda | Provider::TensorRt => device_block(&shape, values),
+        };
+        let blocks = (0..2 * shape.layers).map(block).collect::<Result<_, _>>()?;
+        Ok(Cache { shape, memory, blocks })
+    }
+
+    /// A view of the neighbouring slots `first .. first + rows` of one block.
+    fn view(&mut self, block: usize, first: usize, rows: usize) -> Result<RawTensor, SessionError> {
+        let s = self.shape;
+        debug_assert!(first + rows <= s.slots);
+        // SAFETY: The range was checked against the slots by the caller, so the address stays inside the block.
+        let address = unsafe { self.blocks[block].address().add(first * s.slot()) };
+        let dims = [rows, s.heads, s.capacity, s.head_dim].map(|d| d as i64);
+        // SAFETY: The block holds `slots` slots of this shape, lives as long as the runner, and never moves.
+        unsafe { RawTensor::over(&self.memory, address.cast(), rows * s.slot() * FLOAT, &dims, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) }
+    }
+}
+
+/// Zeroes on the device: made on the host and copied once, so that no row of a slot ever holds foreign bytes.
+fn device_block(shape: &CacheShape, values: usize) -> Result<Block, SessionError> {
+    let dims = [shape.slots, shape.heads, shape.capacity, shape.head_dim];
+    Tensor::from_array((dims, vec![0_f32; values]))
+        .and_then(|zeroes| zeroes.to(AllocationDevice::CUDA, 0))
+        .map(Block::Device)
+        .map_err(|e| SessionError::runtime("allocate the cache on the device", &e))
+}
+
+/// A tensor over memory that somebody else owns.
+struct RawTensor(NonNull<ort_sys::OrtValue>);
+
+impl RawTensor {
+    /// # Safety
+    /// `data` must be valid for `bytes` bytes of `element` in `dims` for as long as the runtime may touch it: until
+    /// the name that the tensor is bound to is bound again, or no run happens any more.
+    unsafe fn over(
+        memory: &MemoryInfo<'_>,
+        data: *mut c_void,
+        bytes: usize,
+        dims: &[i64],
+        element: Element,
+    ) -> Result<RawTensor, SessionError> {
+        let mut value = std::ptr::null_mut();
+        // SAFETY: The pointers are valid for the call; the runtime copies the dimensions.
+        let made = unsafe {
+            let create = ort::api().CreateTensorWithDataAsOrtValue;
+            let status = create(memory.ptr(), data, bytes, dims.as_ptr(), dims.len(), element, &mut value);
+            ort::Error::result_from_status(status)
+        };
+        made.map_err(|e| SessionError::runtime("view memory as a tensor", &e))?;
+        NonNull::new(value).map(RawTensor).ok_or_else(|| SessionError::Runtime {
+            action: "view memory as a tensor",
+            reason: "it returned nothing".into(),
+        })
+    }
+}
+
+impl Drop for RawTensor {
+    fn drop(&mut self) {
+        // SAFETY: Made in `over`, released once. A binding keeps its own reference.
+        unsafe { (ort::api().ReleaseValue)(self.0.as_ptr()) };
+    }
+}
+
+/// The values of one input of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Values<'a> {
+    F32(&'a [f32]),
+    I64(&'a [i64]),
+    I32(&'a [i32]),
+}
+
+impl Values<'_> {
+    fn parts(&self) -> (*const c_void, usize, usize, Element) {
+        match self {
+            Values::F32(v) => (v.as_ptr().cast(), v.len(), 4, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
+            Values::I64(v) => (v.as_ptr().cast(), v.len(), 8, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
+            Values::I32(v) => (v.as_ptr().cast(), v.len(), 4, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32),
+        }
+    }
+}
+
+/// One input of a run: its values and shape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Feed<'a> {
+    pub(crate) values: Values<'a>,
+    pub(crate) dims: &'a [usize],
+}
+
+/// Names of a decoder graph.
+pub(crate) struct Names {
+    /// Inputs that are fed, in the order of the feeds.
+    pub(crate) fed: Vec<CString>,
+    /// Past and present of each block.
+    pub(crate) cache: Vec<(CString, CString)>,
+    /// The output.
+    pub(crate) logits: CString,
+}
+
+/// A session with its cache.
+pub(crate) struct KvRunner {
+    /// By first slot and number of slots; each with its cache views bound. At most `slots * (slots + 1) / 2`.
+    bindings: BTreeMap<(usize, usize), IoBinding>,
+    session: Session,
+    cache: Cache,
+    host: MemoryInfo<'static>,
+    names: Names,
+}
+
+impl KvRunner {
+    /// Allocates the cache where `provider` computes.
+    pub(crate) fn new(
+        session: Session,
+        names: Names,
+        shape: CacheShape,
+        provider: Provider,
+    ) -> Result<KvRunner, SessionError> {
+        debug_assert_eq!(names.cache.len(), 2 * shape.layers);
+        let cache = Cache::new(shape, provider)?;
+        Ok(KvRunner { bindings: BTreeMap::new(), session, cache, host: MemoryInfo::default(), names })
+    }
+
+    /// One run over the slots `first .. first + rows`. `feeds` are in the order of the fed names; the result is
+    /// written to `logits`, `[n, vocabulary]`.
+    pub(crate) fn run(
+        &mut self,
+        (first, rows): (usize, usize),
+        feeds: &[Feed<'_>],
+        logits: &mut ndarray::Array2<f32>,
+    ) -> Result<(), SessionError> {
+        if feeds.len() != self.names.fed.len() || rows == 0 || first + rows > self.cache.shape.slots {
+            return Err(SessionError::Input("slots or feeds do not belong to this session".into()));
+        }
+        self.prepare(first, rows)?;
+        let Some(binding) = self.bindings.get_mut(&(first, rows)) else {
+            return Err(SessionError::Input("no binding".into()));
+        };
+        for (name, feed) in self.names.fed.iter().zip(feeds) {
+            let tensor = feed_tensor(&self.host, feed)?;
+            bind(binding, Side::Input, name, &tensor)?;
+        }
+        let dims = [logits.nrows() as i64, logits.ncols() as i64];
+        let bytes = logits.len() * FLOAT;
+        let Some(values) = logits.as_slice_mut() else {
+            return Err(SessionError::Input("logits are not contiguous".into()));
+        };
+        let (data, element) = (values.as_mut_ptr().cast(), Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
+        // SAFETY: The slice is borrowed mutably until this function returns, and the run ends before.
+        let tensor = unsafe { RawTensor::over(&self.host, data, bytes, &dims, element) }?;
+        bind(binding, Side::Output, &self.names.logits, &tensor)?;
+        // SAFETY: All names of the graph are bound to live memory: the cache for good, the rest above. The session
+        // is borrowed mutably, so this is its only run; no run options means the default ones.
+        let ran = unsafe {
+            let status =
+                (ort::api().RunWithBinding)(self.session.ptr().cast_mut(), std::ptr::null(), binding.ptr());
+            ort::Error::result_from_status(status)
+        };
+        ran.map_err(|e| SessionError::runtime("run the decoder", &e))
+    }
+
+    /// Binds the cache views of a range of slots once.
+    fn prepare(&mut self, first: usize, rows: usize) -> Result<(), SessionError> {
+        if self.bindings.contains_key(&(first, rows)) {
+            return Ok(());
+        }
+        let made = self.session.create_binding();
+        let mut binding = made.map_err(|e| SessionError::runtime("make a binding", &e))?;
+        for (block, (past, present)) in self.names.cache.iter().enumerate() {
+            let view = self.cache.view(block, first, rows)?;
+            bind(&mut binding, Side::Input, past, &view)?;
+            bind(&mut binding, Side::Output, present, &view)?;
+        }
+        self.bindings.insert((first, rows), binding);
+        Ok(())
+    }
+
+    /// Copies the first `tokens` rows of every head from slot to slot. The caller has checked the ranges.
+    pub(crate) fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
+        let s = self.cache.shape;
+        if from >= s.slots || to >= s.slots || tokens > s.capacity {
+            return Err(SessionError::Input("slots or tokens out of range".into()));
+        }
+        if from == to {
+            return Ok(());
+        }
+        for block in &mut self.cache.blocks {
+            let Block::Host(block) = block else {
+                return Err(SessionError::Input("a prefix in device memory cannot be copied; prefill it".into()));
+            };
+            for head in 0..s.heads {
+                let at = |slot: usize| slot * s.slot() + head * s.capacity * s.head_dim;
+                // SAFETY: Both ranges lie inside the block by the checks above, and in different slots.
+                unsafe {
+                    let source = block.data.add(at(from));
+                    block.data.add(at(to)).copy_from_nonoverlapping(source, tokens * s.head_dim);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy of one block, for tests.
+    #[cfg(test)]
+    pub(crate) fn block(&mut self, block: usize) -> ndarray::Array4<f32> {
+        let s = self.cache.shape;
+        let address = self.cache.blocks[block].address();
+        // SAFETY: Tests run on the host, where a block holds that many initialised values.
+        let values = unsafe { std::slice::from_raw_parts(address, s.slots * s.slot()) };
+        ndarray::Array4::from_shape_vec((s.slots, s.heads, s.capacity, s.head_dim), values.to_vec()).unwrap()
+    }
+
+    /// Overwrites all blocks with one value, for tests.
+    #[cfg(test)]
+    pub(crate) fn fill(&mut self, value: f32) {
+        let s = self.cache.shape;
+        for block in &mut self.cache.blocks {
+            let address = block.address();
+            // SAFETY: As in `block`, and the runner is borrowed mutably.
+            unsafe { std::slice::from_raw_parts_mut(address, s.slots * s.slot()) }.fill(value);
+        }
+    }
+}
+
+fn feed_tensor(host: &MemoryInfo<'_>, feed: &Feed<'_>) -> Result<RawTensor, SessionError> {
+    let (data, count, size, element) = feed.values.parts();
+    if feed.dims.iter().product::<usize>() != count {
+        return Err(SessionError::Input(format!("{count} values for the shape {:?}", feed.dims)));
+    }
+    let dims: Vec<i64> = feed.dims.iter().map(|&d| d as i64).collect();
+    // SAFETY: The values are borrowed until the run returns; the runtime reads inputs only.
+    unsafe { RawTensor::over(host, data.cast_mut(), count * size, &dims, element) }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Input,
+    Output,
+}
+
+fn bind(binding: &mut IoBinding, side: Side, name: &CString, tensor: &RawTensor) -> Result<(), SessionError> {
+    // SAFETY: All pointers are valid for the call; the binding takes its own reference to the value.
+    let bound = unsafe {
+        let status = match side {
+            Side::Input => (ort::api().BindInput)(binding.ptr_mut(), name.as_ptr(), tensor.0.as_ptr()),
+            Side::Output => (ort::api().BindOutput)(binding.ptr_mut(), name.as_ptr(), tensor.0.as_ptr()),
+        };
+        ort::Error::result_from_status(status)
+    };
+    bound.map_err(|e| SessionError::runtime("bind a tensor", &e))
+}

@@ -1,0 +1,220 @@
+//! The package against the reference implementation, case by case: `golden/README.md` says how the cases are made.
+
+use std::path::Path;
+
+use ndarray::{Array2, ArrayView3};
+use rewardrt::judge::{FinishReason, Generate, Sampling};
+use rewardrt::load::Package;
+use rewardrt::media::{self, Limits, PixelRule};
+use rewardrt::preprocess::{self, Patches};
+use rewardrt::session::{
+    DecoderSession, Features, OrtDecoder, OrtVision, SessionOptions, StepInput, VisionInput, VisionSession, library,
+};
+use rewardrt::text::chat::Chat;
+use rewardrt::{Generation, Judge};
+use rewardrt_export::Options;
+use rewardrt_models::package::{Manifest, Precision};
+use rewardrt_models::spec::position::{Positions, Rotary, Span, grid_rows};
+use rewardrt_tests::{Golden, Result, golden_cases, golden_models};
+
+/// Largest difference of a logit, and the margin under which a greedy step is open.
+const LOGITS: f32 = 2e-3;
+/// Largest difference of a normalised pixel value.
+const PIXELS: f32 = 1e-6;
+/// Largest difference of a vision feature; features are of the order of 1 to 10.
+const VISION: f32 = 1e-3;
+
+fn export(model: &Path, precision: Precision) -> Result<(tempfile::TempDir, std::path::PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("package");
+    let checkpoint = model.join("checkpoint");
+    let options = Options { checkpoint, out: out.clone(), precision, name: None, force: false };
+    rewardrt_export::export(&options, &mut |_| {})?;
+    Ok((folder, out))
+}
+
+/// Runs `check` on every case of every golden model, with the model's fp32 package.
+fn for_each_case(mut check: impl FnMut(&Golden, &Path) -> Result<()>) -> Result<()> {
+    for model in golden_models()? {
+        let (_folder, package) = export(&model, Precision::Fp32)?;
+        for case in golden_cases(&model)? {
+            check(&case, &package).map_err(|e| format!("{} {}: {e}", model.display(), case.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn chat(case: &Golden) -> Result<Chat> {
+    let mut chat = Chat::from_json(&std::fs::read(&case.messages)?)?;
+    let folder = case.messages.parent().ok_or("messages.json lies in no folder")?;
+    for file in &mut chat.media {
+        file.path = folder.join(&file.path).display().to_string();
+    }
+    Ok(chat)
+}
+
+fn generate(judge: &Judge, case: &Golden, max_new_tokens: usize) -> Result<Generation> {
+    let chat = chat(case)?;
+    let pixels = PixelRule::Reference;
+    Ok(judge.generate(&Generate { chat, sampling: Sampling::Greedy, max_new_tokens, pixels })?)
+}
+
+fn max_difference(got: &[f32], expected: &[f32]) -> Result<f32> {
+    if got.len() != expected.len() {
+        return Err(format!("{} values, not {}", got.len(), expected.len()).into());
+    }
+    Ok(got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))
+}
+
+fn within(what: &str, got: &[f32], expected: &[f32], limit: f32) -> Result<()> {
+    let most = max_difference(got, expected).map_err(|e| format!("{what}: {e}"))?;
+    // A NaN is not within anything.
+    if most < limit { Ok(()) } else { Err(format!("{what} differs by {most}, over {limit}").into()) }
+}
+
+/// The patches of a case's pictures; resized bytes are compared on the way.
+fn pictures(case: &Golden, manifest: &Manifest) -> Result<Vec<Patches>> {
+    let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
+    let mut all = Vec::new();
+    for (i, file) in chat(case)?.media.iter().enumerate() {
+        let rgb = media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
+        let resized = preprocess::fit(&rgb, params)?;
+        if resized.data() != case.u8(&format!("resized_{i}"))? {
+            return Err(format!("picture {i} is resized to other bytes").into());
+        }
+        all.push(preprocess::prepare(&rgb, params)?);
+    }
+    Ok(all)
+}
+
+fn see(vision: &mut OrtVision, manifest: &Manifest, pictures: &[Patches]) -> Result<Features> {
+    let v = manifest.vision.as_ref().ok_or("no vision tower")?;
+    let mut all = Vec::new();
+    for picture in pictures {
+        let [_, rows, columns] = picture.grid.map(|n| n as usize);
+        let grid = grid_rows(rows, columns, 2, v.position_side as usize, v.head_dim as usize, v.rotary_theta);
+        let patches = ArrayView3::from_shape((1, picture.rows(), picture.row_len()), &picture.values)?;
+        all.push(vision.run(&VisionInput { patches, grid: &grid })?);
+    }
+    if all.is_empty() {
+        let zero = || Array2::zeros((1, v.hidden as usize));
+        return Ok(Features { rows: zero(), deepstack: (0..v.deepstack).map(|_| zero()).collect() });
+    }
+    Ok(Features::join(&all)?)
+}
+
+/// One prefill of the whole prompt in the first slot, with the reference's ids and positions.
+fn prefill(case: &Golden, manifest: &Manifest, features: &Features) -> Result<StepInput> {
+    let ids = case.i64("input_ids")?;
+    let placeholder = i64::from(manifest.tokens.image.ok_or("no picture token")?);
+    let mut next = -1;
+    let feature_rows = ids.iter().map(|&id| {
+        next += i64::from(id == placeholder);
+        if id == placeholder { next } else { -1 }
+    });
+    let positions = case.i64("position_ids")?;
+    let rotary = Rotary::new(&manifest.decoder.position);
+    let (mut cos, mut sin) = (Vec::new(), Vec::new());
+    for t in 0..ids.len() {
+        rotary.push([0, 1, 2].map(|axis| positions[axis * ids.len() + t]), &mut cos, &mut sin);
+    }
+    Ok(StepInput {
+        first_slot: 0,
+        columns: ids.len(),
+        feature_rows: feature_rows.collect(),
+        features: features.rows.iter().copied().collect(),
+        deepstack: features.deepstack.iter().map(|table| table.iter().copied().collect()).collect(),
+        cos,
+        sin,
+        seqlens_k: vec![ids.len() as i32 - 1],
+        query_seqlens: vec![ids.len() as i32],
+        logit_rows: vec![ids.len() as i64 - 1],
+        ids,
+    })
+}
+
+#[test]
+fn pictures_become_the_same_bytes_and_values() -> Result<()> {
+    for_each_case(|case, package| {
+        let manifest = Package::open(package)?.manifest().clone();
+        let patches = pictures(case, &manifest)?;
+        if patches.is_empty() {
+            return Ok(());
+        }
+        let grids: Vec<i64> = patches.iter().flat_map(|p| p.grid).map(i64::from).collect();
+        assert_eq!(grids, case.i64("image_grid_thw")?);
+        let values: Vec<f32> = patches.into_iter().flat_map(|p| p.values).collect();
+        within("pixel_values", &values, &case.f32("pixel_values")?, PIXELS)
+    })
+}
+
+#[test]
+fn positions_are_those_of_the_reference() -> Result<()> {
+    for_each_case(|case, package| {
+        let manifest = Package::open(package)?.manifest().clone();
+        let (ids, expected) = (case.i64("input_ids")?, case.i64("position_ids")?);
+        let grids = if case.has("image_grid_thw") { case.i64("image_grid_thw")? } else { Vec::new() };
+        let placeholder = i64::from(manifest.tokens.image.ok_or("no picture token")?);
+        let (mut spans, mut at, mut grids) = (Vec::new(), 0, grids.chunks(3));
+        while at < ids.len() {
+            let length = if ids[at] == placeholder {
+                let grid = grids.next().ok_or("more placeholders than grids")?;
+                let (rows, columns) = (grid[1] as usize / 2, grid[2] as usize / 2);
+                spans.push(Span::Grid(rows, columns));
+                rows * columns
+            } else {
+                spans.push(Span::Text(1));
+                1
+            };
+            at += length;
+        }
+        let got = Positions::of(&spans).tokens;
+        let transposed: Vec<i64> = (0..3).flat_map(|axis| got.iter().map(move |t| t[axis])).collect();
+        assert_eq!(transposed, expected);
+        Ok(())
+    })
+}
+
+#[test]
+fn features_and_first_logits_are_those_of_the_reference() -> Result<()> {
+    let library = library::load(None)?;
+    for_each_case(|case, package| {
+        let package = Package::open(package)?;
+        let (manifest, options) = (package.manifest(), SessionOptions::default());
+        let mut vision = OrtVision::open(&library, &package, &options)?.ok_or("no vision tower")?;
+        let features = see(&mut vision, manifest, &pictures(case, manifest)?)?;
+        if case.has("vision") {
+            let flat = |table: &Array2<f32>| table.iter().copied().collect::<Vec<f32>>();
+            within("vision", &flat(&features.rows), &case.f32("vision")?, VISION)?;
+            for (k, table) in features.deepstack.iter().enumerate() {
+                let name = format!("deepstack_{k}");
+                within(&name, &flat(table), &case.f32(&name)?, VISION)?;
+            }
+        }
+        let mut decoder = OrtDecoder::open(&library, &package, &options, (1, 512))?;
+        let logits = decoder.run(&prefill(case, manifest, &features)?)?;
+        let logits: Vec<f32> = logits.iter().copied().collect();
+        within("first_logits", &logits, &case.f32("first_logits")?, LOGITS)
+    })
+}
+
+#[test]
+fn chats_give_the_same_prompt_and_the_same_words() -> Result<()> {
+    for_each_case(|case, package| {
+        let judge = Judge::open(package)?;
+        let (expected, margins) = (case.i64("new_ids")?, case.f32("margins")?);
+        let got = generate(&judge, case, expected.len())?;
+        let ids = |ids: &[u32]| ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>();
+        assert_eq!(ids(&got.prompt_ids), case.i64("input_ids")?, "prompt ids");
+        let open = margins.iter().position(|&m| m < LOGITS).unwrap_or(expected.len());
+        assert!(open > 0, "the very first step is open: this case shows nothing");
+        assert_eq!(ids(&got.new_ids)[..open], expected[..open], "greedy ids up to step {open}");
+        let ended = expected.last().is_some_and(|&id| judge.manifest().tokens.eos.contains(&(id as u32)));
+        if open == expected.len() {
+            assert_eq!(got.finish_reason, if ended { FinishReason::Stop } else { FinishReason::Length });
+        }
+        assert_eq!(got.logprobs.len(), got.new_ids.len());
+        assert!(got.logprobs.iter().all(|p| p.is_finite() && *p <= 0.0));
+        Ok(())
+    })
+}
