@@ -45,15 +45,10 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The disk is full.
-    #[error(
-        "{path}: no space left after {written} of {needed} bytes: free some or choose another place",
-        path = path.display()
-    )]
+    #[error("{path}: no space left; {needed} bytes are needed: free some or choose another place", path = path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// Bytes handed to the system before.
-        written: u64,
         /// Bytes that the whole file takes.
         needed: u64,
     },
@@ -271,8 +266,8 @@ impl<W: Write> Writer<W> {
         }
         let per_row = blocks.per_row(tensor.columns());
         let offset = self.begin()?;
-        // Codes come first in the file, so the scales wait: at most a quarter of the bytes of bf16 weights with
-        // blocks of 16, a sixteenth with 64.
+        // Codes come first in the file, so the scales wait: an eighth of the bytes of bf16 weights with
+        // blocks of 16, a sixteenth with 32.
         let mut scales = Vec::with_capacity(tensor.rows() * per_row * 4);
         for rows in source.blocks() {
             let (codes, block_scales) = source.quantize(rows, blocks)?;
@@ -308,11 +303,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// An error of the system after `written` bytes of a file of about `planned`.
 fn failed(path: &Path, written: u64, planned: u64, source: std::io::Error) -> WeightsError {
     let path = path.to_owned();
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            WeightsError::DiskFull { path, written, needed: planned.max(written) }
+            WeightsError::DiskFull { path, needed: planned.max(written) }
         }
         _ => WeightsError::Io { path, source },
     }

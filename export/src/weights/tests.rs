@@ -162,11 +162,11 @@ fn a_full_disk_is_an_error_with_path_and_bytes_needed() {
     let mut out = writer(Disk(600));
     out.append(&[1; 500]).unwrap();
     let error = out.append(&[1; 2 << 20]).unwrap_err().to_string();
-    assert!(error.starts_with("weights.bin: no space left after 4096 of 4096 bytes: free some"), "{error}");
+    assert!(error.starts_with("weights.bin: no space left; 4096 bytes are needed: free some"), "{error}");
     let mut out = writer(Disk(600));
     out.append(&[1; 700]).unwrap();
     let error = out.finish().unwrap_err().to_string();
-    assert!(error.starts_with("weights.bin: no space left after 700 of 1000 bytes"), "{error}");
+    assert!(error.starts_with("weights.bin: no space left; 1000 bytes are needed"), "{error}");
 }
 
 #[test]

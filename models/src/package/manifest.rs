@@ -1,12 +1,14 @@
 //! `package.json`: parse, validate, print.
 //!
 //! Every struct refuses unknown fields: a manifest that says something this version does not understand is a
-//! package that this version must not run.
+//! package that this version must not run. The file ends with its own digest, so that no damage to it goes unseen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::seal;
 
 /// Version of the package format that this code writes and reads.
 pub const FORMAT: u32 = 1;
@@ -23,6 +25,17 @@ pub enum ManifestError {
     /// The text is not the JSON of a manifest.
     #[error("package.json cannot be read: {0}; export the checkpoint again")]
     Json(String),
+    /// The text is not the one that was sealed.
+    #[error(
+        "package.json: SHA-256 expected {expected}, got {got}; the file is damaged or was edited: copy the package \
+         again, or export the checkpoint again"
+    )]
+    Seal {
+        /// The digest that the file ends with.
+        expected: String,
+        /// Of the text before it.
+        got: String,
+    },
     /// A field holds a value that no package of this format has.
     #[error("package.json: {field}: {reason}; export the checkpoint again")]
     Field {
@@ -298,26 +311,25 @@ impl Manifest {
     /// Reads and validates the bytes of `package.json`.
     ///
     /// # Errors
-    /// [`ManifestError::Json`] when the bytes are no manifest, [`ManifestError::Field`] with the field's path
-    /// when a value cannot be.
+    /// [`ManifestError::Json`] when the bytes are no manifest, [`ManifestError::Seal`] when they are not what was
+    /// sealed, [`ManifestError::Field`] with the field's path when a value cannot be.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::Json(format!("{} bytes, at most {MAX_MANIFEST_BYTES}", bytes.len())));
         }
         let manifest: Manifest =
-            serde_json::from_slice(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
+            serde_json::from_slice(&seal::open(bytes)?).map_err(|e| ManifestError::Json(e.to_string()))?;
         manifest.validate()?;
         Ok(manifest)
     }
 
-    /// The bytes of `package.json`: indented JSON with a final newline.
+    /// The bytes of `package.json`: indented JSON that ends with its seal, the member `seal`, and a newline.
     ///
     /// # Errors
-    /// [`ManifestError::Json`] when a float is not finite, which JSON cannot hold.
+    /// [`ManifestError::Json`] when the manifest cannot be written as JSON.
     pub fn print(&self) -> Result<Vec<u8>, ManifestError> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|e| ManifestError::Json(e.to_string()))?;
-        text.push(b'\n');
-        Ok(text)
+        let text = serde_json::to_vec_pretty(self).map_err(|e| ManifestError::Json(e.to_string()))?;
+        Ok(seal::seal(&text))
     }
 
     /// SHA-256 of the printed manifest: the identity of the whole package, since the manifest holds the hash of

@@ -3,9 +3,11 @@
 //! `export` and `runtime` never see each other; they meet here. [`manifest`] is `package.json`, [`onnx`] the few
 //! ONNX messages that a graph is made of, [`names`] the inputs and outputs that both sides agree on.
 
+mod interface;
 pub mod manifest;
 pub mod names;
 pub mod onnx;
+mod seal;
 
 pub use manifest::*;
 

@@ -5,6 +5,8 @@ use super::*;
 
 fn manifest() -> Value {
     let entry = |path: &str| json!({"path": path, "size": 3, "sha256": "a".repeat(64)});
+    let files =
+        ["vision.onnx", "vision.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "chat_template.jinja"];
     let graph = |file: &str, weights: &str| {
         json!({"file": file, "weights": [weights],
             "inputs": [{"name": "x", "dtype": "f32", "shape": ["b", 4]}], "outputs": []})
@@ -25,9 +27,13 @@ fn manifest() -> Value {
             "repetition_penalty": 1.05},
         "tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja", "default_pack": "p",
         "requires": {"onnxruntime": "1.32.0", "operators": ["ai.onnx::Gemm"]},
-        "files": ["vision.onnx", "vision.weights", "decoder.onnx", "decoder.weights", "tokenizer.json",
-            "chat_template.jinja"].map(entry),
+        "files": files.map(entry),
     })
+}
+
+/// The bytes of a package's manifest with these values.
+fn sealed(json: &Value) -> Vec<u8> {
+    seal::seal(&serde_json::to_vec_pretty(json).unwrap())
 }
 
 /// The manifest with one value changed is refused by an error that names the field.
@@ -38,13 +44,13 @@ fn check(pointer: &str, value: Value, expected: &str) {
         Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
         object => object[key] = value,
     }
-    let error = Manifest::parse(json.to_string().as_bytes()).expect_err("the value must be refused").to_string();
+    let error = Manifest::parse(&sealed(&json)).expect_err("the value must be refused").to_string();
     assert!(error.contains(expected), "{error} does not name {expected}");
 }
 
 #[test]
 fn what_is_printed_is_what_was_parsed() {
-    let first = Manifest::parse(manifest().to_string().as_bytes()).unwrap();
+    let first = Manifest::parse(&sealed(&manifest())).unwrap();
     let again = Manifest::parse(&first.print().unwrap()).unwrap();
     assert_eq!(first, again);
     assert_eq!(first.sha256(), again.sha256());
@@ -81,6 +87,24 @@ fn a_file_name_cannot_leave_the_folder() {
 }
 
 #[test]
+fn every_bit_of_a_sealed_manifest_is_guarded() {
+    let good = sealed(&manifest());
+    for bit in 0..8 * good.len() {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Manifest::parse(&bad).is_err(), "bit {bit} was changed and not noticed");
+    }
+    for length in 0..good.len() {
+        assert!(Manifest::parse(&good[..length]).is_err(), "{length} bytes were taken for the whole");
+    }
+    assert!(Manifest::parse(&[&good[..], b"\n"].concat()).is_err());
+    let text = String::from_utf8(good).unwrap();
+    let renamed = Manifest::parse(text.replace("\"tiny\"", "\"huge\"").as_bytes()).unwrap_err();
+    let ManifestError::Seal { expected, got } = &renamed else { panic!("{renamed}") };
+    assert!(text.contains(expected) && renamed.to_string().contains(got));
+}
+
+#[test]
 fn a_graph_survives_its_own_bytes() {
     use onnx::*;
     use prost::Message;
@@ -100,13 +124,13 @@ proptest! {
         let _ = Manifest::parse(&bytes);
     }
 
-    /// A changed manifest is refused, or it prints and parses to itself.
+    /// A manifest that was changed and sealed again is refused, or it prints and parses to itself.
     #[test]
-    fn a_mutated_manifest_is_refused_or_stable(at in 0usize..2000, byte in any::<u8>()) {
-        let mut text = manifest().to_string().into_bytes();
+    fn a_mutated_manifest_is_refused_or_stable(at in 0usize..4000, byte in any::<u8>()) {
+        let mut text = serde_json::to_vec_pretty(&manifest()).unwrap();
         let at = at % text.len();
         text[at] = byte;
-        if let Ok(parsed) = Manifest::parse(&text) {
+        if let Ok(parsed) = Manifest::parse(&seal::seal(&text)) {
             prop_assert_eq!(Manifest::parse(&parsed.print().unwrap()).unwrap(), parsed);
         }
     }

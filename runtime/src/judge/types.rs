@@ -272,11 +272,13 @@ pub(super) fn resolve(asked: Sampling, defaults: &GenerationDefaults) -> (decode
         Sampling::Custom { temperature, top_p, top_k, repetition_penalty, seed } => {
             (temperature, top_p, top_k, repetition_penalty, seed)
         }
-        Sampling::Checkpoint { seed } if defaults.do_sample => {
+        // A checkpoint that does not sample still has its penalty: temperature 0 takes the best token after it.
+        Sampling::Checkpoint { seed } => {
             let d = defaults;
-            (d.temperature, d.top_p, d.top_k, d.repetition_penalty, seed)
+            let temperature = if d.do_sample { d.temperature } else { 0.0 };
+            (temperature, d.top_p, d.top_k, d.repetition_penalty, seed)
         }
-        Sampling::Greedy | Sampling::Checkpoint { .. } => return (decode::Sampling::Greedy, SamplingRecord::Greedy),
+        Sampling::Greedy => return (decode::Sampling::Greedy, SamplingRecord::Greedy),
     };
     (
         decode::Sampling::Seeded { temperature, top_p, top_k, repetition_penalty, seed },

@@ -93,9 +93,13 @@ fn ports(side: &str, listed: &[Port], found: &[ValueInfoProto]) -> Result<(), St
     }
     for port in listed {
         let value = found.iter().find(|v| v.name == port.name);
-        let value = value.ok_or_else(|| format!("has no {side} {:?}, which package.json lists", port.name))?;
+        let value =
+            value.ok_or_else(|| format!("has no {side} {:?}, which package.json lists", port.name))?;
         if !matches(port, value) {
-            return Err(format!("has another type or shape of {side} {:?} than package.json lists", port.name));
+            return Err(format!(
+                "has another type or shape of {side} {:?} than package.json lists",
+                port.name
+            ));
         }
     }
     Ok(())
@@ -115,5 +119,7 @@ fn matches(port: &Port, value: &ValueInfoProto) -> bool {
         Dim::Fixed(size) => found.dim_value == i64::try_from(*size).ok() && found.dim_param.is_none(),
         Dim::Named(name) => found.dim_param.as_ref() == Some(name) && found.dim_value.is_none(),
     };
-    tensor.elem_type == element as i32 && dims.len() == port.shape.len() && port.shape.iter().zip(dims).all(same)
+    tensor.elem_type == element as i32
+        && dims.len() == port.shape.len()
+        && port.shape.iter().zip(dims).all(same)
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use rewardrt_models::package::{Graph, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, ManifestError, hex};
 use sha2::{Digest, Sha256};
 
-use crate::session::library::parse_version;
 use crate::session::SessionError;
+use crate::session::library::parse_version;
 
 /// Why a package is refused. (Exit code 3.)
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl Package {
         let path = dir.join(MANIFEST_FILE);
         let bytes = verify::read(&path, MAX_MANIFEST_BYTES as u64)?;
         let sha256 = hex(&Sha256::digest(&bytes));
-        let manifest = Manifest::parse(&bytes);
+        let manifest = Manifest::parse(&bytes).and_then(|m| m.check_interface().map(|()| m));
         let manifest = manifest.map_err(|source| LoadError::Manifest { path: dir.to_owned(), source })?;
         verify::folder(dir, &manifest.files)?;
         verify::files(dir, &manifest.files)?;

@@ -33,14 +33,20 @@ fn every_file_is_missed_when_missing_and_measured_when_cut_or_grown() {
         let bytes = |d: &Path| fs::read(d.join(name)).unwrap();
         check(|d| fs::remove_file(d.join(name)).unwrap(), &[name]);
         for keep in [0, 1] {
-            check(|d| fs::write(d.join(name), &bytes(d)[..keep]).unwrap(), &[name, "bytes, package.json says"]);
+            check(
+                |d| fs::write(d.join(name), &bytes(d)[..keep]).unwrap(),
+                &[name, "bytes, package.json says"],
+            );
         }
         check(|d| fs::write(d.join(name), &bytes(d)[..bytes(d).len() / 2]).unwrap(), &[name, "bytes"]);
         check(|d| fs::write(d.join(name), &bytes(d)[1..]).unwrap(), &[name, "bytes"]);
         check(|d| fs::write(d.join(name), [&bytes(d)[..], b"x"].concat()).unwrap(), &[name, "bytes"]);
     }
     check(|d| fs::remove_file(d.join(MANIFEST_FILE)).unwrap(), &[MANIFEST_FILE, "rewardrt export"]);
-    check(|d| fs::write(d.join(MANIFEST_FILE), vec![b' '; (1 << 20) + 1]).unwrap(), &[MANIFEST_FILE, "bytes"]);
+    check(
+        |d| fs::write(d.join(MANIFEST_FILE), vec![b' '; (1 << 20) + 1]).unwrap(),
+        &[MANIFEST_FILE, "bytes"],
+    );
 }
 
 #[test]
@@ -106,7 +112,10 @@ fn external(key: &'static str, value: &'static str) -> impl FnOnce(&Path) {
 
 #[test]
 fn a_graph_opens_only_its_own_weights_within_their_bounds() {
-    check(external("location", "../../etc/passwd"), &["decoder.onnx", "wq", "not among the graph's weight files"]);
+    check(
+        external("location", "../../etc/passwd"),
+        &["decoder.onnx", "wq", "not among the graph's weight files"],
+    );
     check(external("location", "tokenizer.json"), &["decoder.onnx", "not among the graph's weight files"]);
     check(external("offset", "99999999"), &["wq", "ends after decoder.weights"]);
     check(external("offset", "18446744073709551615"), &["wq", "ends after decoder.weights"]);
@@ -165,15 +174,22 @@ fn an_older_runtime_is_refused_with_both_versions() {
 
 #[test]
 fn a_manifest_with_a_wrong_value_is_refused_by_its_field() {
+    let resealed = |edit: fn(&mut Manifest)| {
+        move |d: &Path| {
+            let mut manifest = Manifest::parse(&fs::read(d.join(MANIFEST_FILE)).unwrap()).unwrap();
+            edit(&mut manifest);
+            fixture::seal(d, &manifest);
+        }
+    };
+    check(resealed(|manifest| manifest.format = 2), &["format"]);
+    check(resealed(|manifest| manifest.decoder.layers = 0), &["decoder.layers"]);
+}
+
+#[test]
+fn a_manifest_that_was_edited_and_not_sealed_is_refused_with_both_digests() {
     let edit = |d: &Path| {
         let text = fs::read_to_string(d.join(MANIFEST_FILE)).unwrap();
-        fs::write(d.join(MANIFEST_FILE), text.replace("\"layers\": 1", "\"layers\": 0")).unwrap();
+        fs::write(d.join(MANIFEST_FILE), text.replace("\"name\": \"fixture\"", "\"name\": \"another\"")).unwrap();
     };
-    check(edit, &["decoder.layers"]);
-    let reseal = |d: &Path| {
-        let mut manifest = Manifest::parse(&fs::read(d.join(MANIFEST_FILE)).unwrap()).unwrap();
-        manifest.format = 2;
-        fixture::seal(d, &manifest);
-    };
-    check(reseal, &["format"]);
+    check(edit, &[MANIFEST_FILE, "SHA-256 expected", "got"]);
 }

@@ -59,9 +59,8 @@ pub(super) fn folder(dir: &Path, entries: &[FileEntry]) -> Result<(), LoadError>
     let io = |source| LoadError::Io { path: dir.to_owned(), source };
     for item in dir.read_dir().map_err(io)? {
         let name = item.map_err(io)?.file_name();
-        let listed = name.to_str().is_some_and(|name| {
-            name == MANIFEST_FILE || entries.iter().any(|e| e.path == name)
-        });
+        let listed =
+            name.to_str().is_some_and(|name| name == MANIFEST_FILE || entries.iter().any(|e| e.path == name));
         if !listed {
             return Err(LoadError::Unlisted { path: dir.join(name) });
         }
@@ -126,5 +125,9 @@ fn check(dir: &Path, entry: &FileEntry, buffer: &mut Vec<u8>) -> Result<(), Load
         return Err(size(read));
     }
     let got = hex(&hash.finalize());
-    if got == entry.sha256 { Ok(()) } else { Err(LoadError::Digest { path, expected: entry.sha256.clone(), got }) }
+    if got == entry.sha256 {
+        Ok(())
+    } else {
+        Err(LoadError::Digest { path, expected: entry.sha256.clone(), got })
+    }
 }

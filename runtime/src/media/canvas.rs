@@ -1,9 +1,9 @@
 //! Pixels as a file holds them, before the pixel rule is applied.
 
+use super::PixelRule;
 use super::error::MediaError;
 use super::exif::Turn;
 use super::rgb::Rgb8;
-use super::PixelRule;
 
 /// Channels of a decoded picture, 8 bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Canvas {
             Layout::Rgb => self.data,
             Layout::Grey => self.data.iter().flat_map(|&v| [v; 3]).collect(),
             Layout::GreyAlpha => pixels(&self.data, |[v, a]: &[u8; 2]| [blend(*v, *a); 3]),
-            Layout::Rgba => pixels(&self.data, |[r, g, b, a]: &[u8; 4]| {
-                [blend(*r, *a), blend(*g, *a), blend(*b, *a)]
-            }),
+            Layout::Rgba => {
+                pixels(&self.data, |[r, g, b, a]: &[u8; 4]| [blend(*r, *a), blend(*g, *a), blend(*b, *a)])
+            }
         };
         let (width, height, data) = match rule {
             PixelRule::Reference => (self.width, self.height, data),

@@ -57,7 +57,9 @@ pub enum MediaError {
         limit: usize,
     },
     /// A pixel buffer whose length does not fit its size.
-    #[error("{bytes} bytes are no RGB picture of {width}x{height}; it needs width*height*3 bytes, more than none")]
+    #[error(
+        "{bytes} bytes are no RGB picture of {width}x{height}; it needs width*height*3 bytes, more than none"
+    )]
     BadBuffer {
         /// Width, pixels.
         width: u32,

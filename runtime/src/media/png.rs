@@ -5,12 +5,12 @@ use std::io::Cursor;
 use image::codecs::png::PngDecoder;
 use image::{ColorType, ImageDecoder};
 
+use super::PixelRule;
 use super::canvas::{Canvas, Layout};
 use super::error::MediaError;
 use super::exif::Turn;
 use super::limits::Limits;
 use super::sniff::Format;
-use super::PixelRule;
 
 /// Working memory of the decoder apart from the pixels: a few rows of 8192 RGBA pixels of 16 bits and the
 /// inflate window.

@@ -65,10 +65,7 @@ fn jpeg_processes_that_are_not_decoded_are_named() {
 fn a_jpeg_with_too_many_scans_is_refused_before_it_is_decoded() {
     let mut segments: Vec<(u8, &[u8])> = vec![(0xc2, &[8, 0, 9, 0, 9, 1, 1, 0x11, 0])];
     segments.extend([(0xda, [1, 1, 0, 0, 0, 0].as_slice()); 33]);
-    check(
-        &jpeg(&segments),
-        Err("the JPEG has more than 32 scans; save it again as a baseline JPEG"),
-    );
+    check(&jpeg(&segments), Err("the JPEG has more than 32 scans; save it again as a baseline JPEG"));
 }
 
 #[test]

@@ -30,7 +30,9 @@ pub enum GeometryError {
         minimum: u32,
     },
     /// Bounds that no picture can meet.
-    #[error("pictures of {min_pixels} to {max_pixels} pixels in steps of {factor} are none; check the package")]
+    #[error(
+        "pictures of {min_pixels} to {max_pixels} pixels in steps of {factor} are none; check the package"
+    )]
     Bounds {
         /// Side of a token's cell, pixels.
         factor: u32,
@@ -40,7 +42,9 @@ pub enum GeometryError {
         max_pixels: u64,
     },
     /// The size that follows from the bounds cannot be held.
-    #[error("the picture would have to be resized to {width}x{height}, which is too much; lower the package's bounds")]
+    #[error(
+        "the picture would have to be resized to {width}x{height}, which is too much; lower the package's bounds"
+    )]
     TooLarge {
         /// Height, pixels.
         height: u64,

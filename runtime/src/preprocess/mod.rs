@@ -28,7 +28,9 @@ pub enum PreprocessError {
         field: &'static str,
     },
     /// Sides that cannot be cut into whole cells of patches.
-    #[error("a picture of {width}x{height} cannot be cut into cells of {factor} pixels; resize it with `fit`")]
+    #[error(
+        "a picture of {width}x{height} cannot be cut into cells of {factor} pixels; resize it with `fit`"
+    )]
     Grid {
         /// Width, pixels.
         width: u32,

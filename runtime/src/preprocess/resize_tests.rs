@@ -55,7 +55,8 @@ fn plain(image: &Rgb8, to_w: u32, filter: Resample) -> Vec<u8> {
     for row in image.data().chunks(width * 3) {
         for i in 0..to_w {
             for c in 0..3 {
-                let tap = |j: usize| i32::from(row[(kernel.starts[i] + j) * 3 + c]) * weights[i * kernel.taps + j];
+                let tap =
+                    |j: usize| i32::from(row[(kernel.starts[i] + j) * 3 + c]) * weights[i * kernel.taps + j];
                 let sum: i32 = (1 << (bits - 1)) + (0..kernel.taps).map(tap).sum::<i32>();
                 out.push((sum >> bits).clamp(0, 255) as u8);
             }

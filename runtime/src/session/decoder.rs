@@ -111,7 +111,9 @@ fn geometry(manifest: &Manifest, slots: usize, tokens: usize) -> Result<Geometry
     let most = manifest.decoder.max_positions as usize;
     if slots == 0 || tokens == 0 || tokens > most {
         let asked = format!("{slots} slots of {tokens} tokens");
-        return Err(SessionError::Input(format!("{asked}: the model takes 1 to {most} tokens, in at least a slot")));
+        return Err(SessionError::Input(format!(
+            "{asked}: the model takes 1 to {most} tokens, in at least a slot"
+        )));
     }
     Ok(Geometry {
         slots,
@@ -151,7 +153,10 @@ fn names_of(graph: &Graph, layers: usize, deepstack: usize) -> Result<Names, Ses
     compare("outputs", outputs, graph.outputs.iter().map(|p| &p.name))?;
     Ok(Names {
         fed: fed.iter().map(|n| c_string(n)).collect::<Result<_, _>>()?,
-        cache: cache.iter().map(|(a, b)| Ok((c_string(a)?, c_string(b)?))).collect::<Result<_, SessionError>>()?,
+        cache: cache
+            .iter()
+            .map(|(a, b)| Ok((c_string(a)?, c_string(b)?)))
+            .collect::<Result<_, SessionError>>()?,
         logits: c_string(&logits)?,
     })
 }
@@ -166,7 +171,10 @@ fn compare<'a>(
         None => Ok(()),
         Some(name) => {
             let what = if needed.contains(name) { "missing" } else { "unknown" };
-            Err(SessionError::Interface { component: "decoder", reason: format!("{name} is {what} among its {side}") })
+            Err(SessionError::Interface {
+                component: "decoder",
+                reason: format!("{name} is {what} among its {side}"),
+            })
         }
     }
 }

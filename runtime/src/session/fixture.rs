@@ -34,7 +34,12 @@ pub(crate) fn library() -> Library {
 
 /// The rule of the fixture's positions.
 pub(crate) fn rule() -> PositionRule {
-    PositionRule { theta: 1e4, rotary_dim: HEAD as u32, sections: [2, 1, 1], layout: SectionLayout::Interleaved }
+    PositionRule {
+        theta: 1e4,
+        rotary_dim: HEAD as u32,
+        sections: [2, 1, 1],
+        layout: SectionLayout::Interleaved,
+    }
 }
 
 /// The weight matrices, row-major, for a reference computation.
@@ -158,14 +163,30 @@ fn contrib(node: NodeProto, attribute: Vec<AttributeProto>) -> NodeProto {
 
 fn nodes() -> Vec<NodeProto> {
     let rotated = |x: &str, y: &str| {
-        let turned = node("RotaryEmbedding", &[x, names::ROTARY_ROWS, names::ROTARY_COS, names::ROTARY_SIN], &[y]);
+        let turned =
+            node("RotaryEmbedding", &[x, names::ROTARY_ROWS, names::ROTARY_COS, names::ROTARY_SIN], &[y]);
         // Four-dimensional input would need transposing; with three dimensions the head size is told.
         let heads = if x == "q" { 2 } else { 1 };
         contrib(turned, vec![AttributeProto::int("num_heads", heads)])
     };
     let attention = [
-        "q_turned", "k_turned", "v", "past_key.0", "past_value.0", names::SEQLENS_K, names::TOTAL_SEQUENCE_LENGTH,
-        "", "", "", "", "", "", "", "", "", names::QUERY_SEQLENS,
+        "q_turned",
+        "k_turned",
+        "v",
+        "past_key.0",
+        "past_value.0",
+        names::SEQLENS_K,
+        names::TOTAL_SEQUENCE_LENGTH,
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+        names::QUERY_SEQLENS,
     ];
     let heads = vec![AttributeProto::int("num_heads", 2), AttributeProto::int("kv_num_heads", 1)];
     vec![

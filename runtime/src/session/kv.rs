@@ -142,7 +142,15 @@ impl Cache {
         let address = unsafe { self.blocks[block].address().add(first * s.slot()) };
         let dims = [rows, s.heads, s.capacity, s.head_dim].map(|d| d as i64);
         // SAFETY: The block holds `slots` slots of this shape, lives as long as the runner, and never moves.
-        unsafe { RawTensor::over(&self.memory, address.cast(), rows * s.slot() * FLOAT, &dims, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) }
+        unsafe {
+            RawTensor::over(
+                &self.memory,
+                address.cast(),
+                rows * s.slot() * FLOAT,
+                &dims,
+                Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+            )
+        }
     }
 }
 
@@ -314,7 +322,9 @@ impl KvRunner {
         }
         for block in &mut self.cache.blocks {
             let Block::Host(block) = block else {
-                return Err(SessionError::Input("a prefix in device memory cannot be copied; prefill it".into()));
+                return Err(SessionError::Input(
+                    "a prefix in device memory cannot be copied; prefill it".into(),
+                ));
             };
             for head in 0..s.heads {
                 let at = |slot: usize| slot * s.slot() + head * s.capacity * s.head_dim;

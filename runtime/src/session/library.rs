@@ -160,7 +160,9 @@ fn start(path: &Path) -> Result<Environment, LibraryError> {
 /// Hands the runtime's own log lines to the process's log.
 fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
     match level {
-        LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", category, location, "{message}"),
+        LogLevel::Fatal | LogLevel::Error => {
+            tracing::error!(target: "onnxruntime", category, location, "{message}")
+        }
         LogLevel::Warning => tracing::warn!(target: "onnxruntime", category, location, "{message}"),
         LogLevel::Info | LogLevel::Verbose => {
             tracing::trace!(target: "onnxruntime", category, location, "{message}")

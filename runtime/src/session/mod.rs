@@ -44,7 +44,9 @@ pub enum SessionError {
         way_out: String,
     },
     /// The package asks for a newer ONNX Runtime. (Exit code 5.)
-    #[error("the package needs ONNX Runtime {needed}, but {got} is loaded; run deploy/setup.sh for the pinned one")]
+    #[error(
+        "the package needs ONNX Runtime {needed}, but {got} is loaded; run deploy/setup.sh for the pinned one"
+    )]
     Version {
         /// Lowest version in the manifest.
         needed: String,
@@ -60,7 +62,9 @@ pub enum SessionError {
         reason: String,
     },
     /// The key-value cache does not fit into memory.
-    #[error("{bytes} bytes for the key-value cache cannot be allocated; take fewer slots or shorter sequences")]
+    #[error(
+        "{bytes} bytes for the key-value cache cannot be allocated; take fewer slots or shorter sequences"
+    )]
     Memory {
         /// Bytes asked for.
         bytes: u64,
@@ -132,7 +136,8 @@ impl Features {
         }
         let join = |pick: &dyn Fn(&Features) -> &Array2<f32>| {
             let views: Vec<_> = parts.iter().map(|p| pick(p).view()).collect();
-            concatenate(Axis(0), &views).map_err(|e| SessionError::Input(format!("features do not join: {e}")))
+            concatenate(Axis(0), &views)
+                .map_err(|e| SessionError::Input(format!("features do not join: {e}")))
         };
         let deepstack = (0..tables).map(|k| join(&|p| &p.deepstack[k])).collect::<Result<_, _>>()?;
         Ok(Features { rows: join(&|p| &p.rows)?, deepstack })
@@ -186,21 +191,29 @@ impl StepInput {
             ("ids", self.ids.len() == cells),
             ("feature_rows", self.feature_rows.len() == cells),
             ("features", table >= g.hidden && table.is_multiple_of(g.hidden)),
-            ("deepstack", self.deepstack.len() == g.deepstack && self.deepstack.iter().all(|d| d.len() == table)),
+            (
+                "deepstack",
+                self.deepstack.len() == g.deepstack && self.deepstack.iter().all(|d| d.len() == table),
+            ),
             ("cos", self.cos.len() == cells * g.rotary_width),
             ("sin", self.sin.len() == cells * g.rotary_width),
             ("query_seqlens", self.query_seqlens.len() == b),
             ("logit_rows", !self.logit_rows.is_empty()),
         ];
-        let within = |values: &[i64], low: i64, high: usize| values.iter().all(|&v| v >= low && v < high as i64);
+        let within =
+            |values: &[i64], low: i64, high: usize| values.iter().all(|&v| v >= low && v < high as i64);
         let ranges = [
             ("ids", within(&self.ids, 0, g.vocabulary)),
             ("feature_rows", within(&self.feature_rows, -1, table / g.hidden.max(1))),
             ("logit_rows", within(&self.logit_rows, 0, cells)),
             ("query_seqlens", self.query_seqlens.iter().all(|&q| q >= 0 && q as usize <= s)),
-            ("seqlens_k", self.seqlens_k.iter().zip(&self.query_seqlens).all(|(&k, &q)| {
-                k >= 0 && k < g.tokens as i32 && q <= k + 1
-            })),
+            (
+                "seqlens_k",
+                self.seqlens_k
+                    .iter()
+                    .zip(&self.query_seqlens)
+                    .all(|(&k, &q)| k >= 0 && k < g.tokens as i32 && q <= k + 1),
+            ),
         ];
         match shapes.iter().chain(&ranges).find(|(_, good)| !good) {
             Some((field, _)) => Err(SessionError::Input(format!("{field} is out of shape or range"))),
@@ -229,6 +242,20 @@ pub trait DecoderSession: Send {
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError>;
 }
 
+impl<S: DecoderSession + ?Sized> DecoderSession for Box<S> {
+    fn geometry(&self) -> &Geometry {
+        (**self).geometry()
+    }
+
+    fn run(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError> {
+        (**self).run(step)
+    }
+
+    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
+        (**self).copy_prefix(from, to, tokens)
+    }
+}
+
 /// Pictures of one size, or the temporal patches of one video.
 #[derive(Debug, Clone)]
 pub struct VisionInput<'a> {
@@ -250,7 +277,10 @@ pub trait VisionSession: Send {
 pub(crate) fn check_prefix(g: &Geometry, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
     if from >= g.slots || to >= g.slots || tokens > g.tokens {
         let asked = format!("{tokens} tokens of slot {from} to slot {to}");
-        return Err(SessionError::Input(format!("{asked}: there are {} slots of {} tokens", g.slots, g.tokens)));
+        return Err(SessionError::Input(format!(
+            "{asked}: there are {} slots of {} tokens",
+            g.slots, g.tokens
+        )));
     }
     Ok(())
 }

@@ -31,7 +31,9 @@ impl Provider {
         match self {
             Provider::Cpu => None,
             Provider::Cuda => Some(("libonnxruntime_providers_cuda.so", "CUDA 13 and cuDNN 9")),
-            Provider::TensorRt => Some(("libonnxruntime_providers_tensorrt.so", "TensorRT 10, CUDA 13 and cuDNN 9")),
+            Provider::TensorRt => {
+                Some(("libonnxruntime_providers_tensorrt.so", "TensorRT 10, CUDA 13 and cuDNN 9"))
+            }
         }
     }
 
@@ -44,7 +46,9 @@ impl Provider {
                 format!("{file} needs {needs} on the library path, or give --provider cpu")
             }
             Some((file, needs)) => {
-                format!("{file} is missing beside libonnxruntime.so (it needs {needs}), or give --provider cpu")
+                format!(
+                    "{file} is missing beside libonnxruntime.so (it needs {needs}), or give --provider cpu"
+                )
             }
         }
     }

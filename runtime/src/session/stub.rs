@@ -60,7 +60,10 @@ impl ScriptedDecoder {
             let past = (step.seqlens_k[row] + 1) as usize - new;
             let slot = &mut self.cache[step.first_slot + row];
             if new > 0 && past > slot.len() {
-                return Err(SessionError::Input(format!("row {row} appends at {past}, but holds {}", slot.len())));
+                return Err(SessionError::Input(format!(
+                    "row {row} appends at {past}, but holds {}",
+                    slot.len()
+                )));
             }
             if new > 0 {
                 slot.truncate(past);
@@ -87,7 +90,9 @@ impl ScriptedDecoder {
                 logits = values;
                 logits.resize(self.geometry.vocabulary, -30.0);
             }
-            Answer::Error(reason) => return Err(SessionError::Runtime { action: "follow the script", reason }),
+            Answer::Error(reason) => {
+                return Err(SessionError::Runtime { action: "follow the script", reason });
+            }
             Answer::After(..) => {}
         }
         Ok(logits)

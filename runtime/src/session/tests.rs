@@ -12,7 +12,8 @@ const TOKENS: usize = 40;
 fn open(tokens: usize) -> OrtDecoder {
     let dir = tempfile::tempdir().unwrap();
     let package = package(dir.path());
-    let options = SessionOptions { threads: std::num::NonZeroUsize::MIN, spin: false, ..SessionOptions::default() };
+    let options =
+        SessionOptions { threads: std::num::NonZeroUsize::MIN, spin: false, ..SessionOptions::default() };
     OrtDecoder::open(&library(), &package, &options, (SLOTS, tokens)).unwrap()
 }
 
@@ -108,7 +109,10 @@ fn a_sequence_may_end_at_the_last_row_and_not_one_further() {
     let text = prompt(5, TOKENS);
     let alone = run(&mut open(TOKENS), 2, &[(0, &text)]);
     run(&mut decoder, 2, &[(0, &text[..TOKENS - 1])]);
-    assert_close(&run(&mut decoder, 2, &[(TOKENS - 1, &text[TOKENS - 1..])]), alone.slice(s![TOKENS - 1.., ..]));
+    assert_close(
+        &run(&mut decoder, 2, &[(TOKENS - 1, &text[TOKENS - 1..])]),
+        alone.slice(s![TOKENS - 1.., ..]),
+    );
 }
 
 #[test]
@@ -152,8 +156,7 @@ fn reference(text: &[i64]) -> Array2<f32> {
     for t in 0..text.len() {
         for head in 0..2 {
             let query = q.slice(s![t, 8 * head..8 * head + 8]);
-            let weights: Vec<f32> =
-                (0..=t).map(|u| (query.dot(&k.row(u)) / 8_f32.sqrt()).exp()).collect();
+            let weights: Vec<f32> = (0..=t).map(|u| (query.dot(&k.row(u)) / 8_f32.sqrt()).exp()).collect();
             let sum: f32 = weights.iter().sum();
             for i in 0..8 {
                 y[[t, 8 * head + i]] += (0..=t).map(|u| weights[u] / sum * v[[u, i]]).sum::<f32>();

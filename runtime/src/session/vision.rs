@@ -5,9 +5,7 @@ use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
 use rewardrt_models::package::names;
 
-use super::{
-    Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession, open,
-};
+use super::{Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession, open};
 use crate::load::Package;
 
 /// A vision graph.
@@ -75,7 +73,8 @@ impl VisionSession for OrtVision {
             names::ROTARY_COS => TensorRef::from_array_view((angles, &input.grid.cos[..])).map_err(view)?,
             names::ROTARY_SIN => TensorRef::from_array_view((angles, &input.grid.sin[..])).map_err(view)?,
         ];
-        let outputs = self.session.run(inputs).map_err(|e| SessionError::runtime("run the vision tower", &e))?;
+        let outputs =
+            self.session.run(inputs).map_err(|e| SessionError::runtime("run the vision tower", &e))?;
         let table = |name: &str| features(&outputs, name, self.hidden);
         let deepstack = (0..self.deepstack).map(|k| table(&names::deepstack(k))).collect::<Result<_, _>>()?;
         Ok(Features { rows: table(names::FEATURES)?, deepstack })

@@ -1,0 +1,59 @@
+//! Sizes in the manifest against the ports of the decoder graph.
+//!
+//! The runtime makes its buffers from the sizes and binds them to the ports, so the two must say the same. That the
+//! graph file itself has these ports is checked where the file is read.
+
+use super::manifest::{Dim, Graph, Manifest, ManifestError, Port};
+use super::names;
+
+impl Manifest {
+    /// Compares the decoder's sizes with the ports that its graph lists.
+    ///
+    /// # Errors
+    /// [`ManifestError::Field`] with the path of the size that the ports contradict.
+    pub fn check_interface(&self) -> Result<(), ManifestError> {
+        let d = &self.decoder;
+        let tables = self.vision.as_ref().map_or(0, |v| v.deepstack);
+        count(&d.graph, "decoder.layers", d.layers, names::past_key)?;
+        count(&d.graph, "decoder.layers", d.layers, names::past_value)?;
+        count(&d.graph, "vision.deepstack", tables, names::deepstack)?;
+        for i in 0..d.layers as usize {
+            for name in [names::past_key(i), names::past_value(i)] {
+                axis(&d.graph.inputs, &name, (1, d.kv_heads, "decoder.kv_heads"))?;
+                axis(&d.graph.inputs, &name, (3, d.head_dim, "decoder.head_dim"))?;
+            }
+        }
+        axis(&d.graph.inputs, names::FEATURES, (1, d.hidden, "decoder.hidden"))?;
+        axis(&d.graph.inputs, names::ROTARY_COS, (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"))?;
+        axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))
+    }
+}
+
+/// The numbered inputs are those below `n`.
+fn count(graph: &Graph, field: &str, n: u32, name: fn(usize) -> String) -> Result<(), ManifestError> {
+    let has = |i: usize| graph.inputs.iter().any(|port| port.name == name(i));
+    let n = n as usize;
+    match (0..n).find(|&i| !has(i)) {
+        Some(missing) => refuse(field, format!("is {n}, but the decoder graph has no input {}", name(missing))),
+        None if has(n) => refuse(field, format!("is {n}, but the decoder graph has an input {}", name(n))),
+        None => Ok(()),
+    }
+}
+
+/// A port's axis has the size of the manifest.
+fn axis(ports: &[Port], name: &str, (at, size, field): (usize, u32, &str)) -> Result<(), ManifestError> {
+    let dim = ports.iter().find(|port| port.name == name).and_then(|port| port.shape.get(at));
+    if dim == Some(&Dim::Fixed(u64::from(size))) {
+        return Ok(());
+    }
+    let found = match dim {
+        Some(Dim::Fixed(found)) => format!("has {found} on axis {at}"),
+        Some(Dim::Named(found)) => format!("has any {found} on axis {at}"),
+        None => "is not there".to_owned(),
+    };
+    refuse(field, format!("is {size}, but {name} of the decoder graph {found}"))
+}
+
+fn refuse(field: &str, reason: String) -> Result<(), ManifestError> {
+    Err(ManifestError::Field { field: field.to_owned(), reason })
+}

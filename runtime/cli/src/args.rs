@@ -1,0 +1,181 @@
+//! The command line as types: parsing, help and completions come from this one place.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use rewardrt::media::PixelRule;
+use rewardrt::session::Providers;
+use rewardrt_models::package::Precision;
+use rewardrt_models::prompt::pack::Task;
+
+use crate::commands::{compare, completions, export, generate, inspect, pack};
+
+const EXAMPLES: &str = "\
+Examples:
+  rewardrt export path/to/checkpoint --out judge --precision int4
+  rewardrt compare --model judge --prompt \"a red fox in the snow\" first.png second.png
+  rewardrt generate --model judge --messages chat.json --json
+  rewardrt doctor
+
+Exit codes: 0 done, 2 usage, 3 bad package, 4 bad input, 5 provider or ONNX Runtime missing, 1 anything else.";
+
+/// Runs vision reward models: a checkpoint becomes a package, and the package judges pictures.
+#[derive(Parser)]
+#[command(name = "rewardrt", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The package to use, a folder made by `rewardrt export`
+    #[arg(long, global = true, value_name = "DIR", env = "REWARDRT_MODEL")]
+    pub(crate) model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda, tensorrt, or a list of them, best first. Nothing outside the list is used
+    #[arg(long, global = true, value_name = "LIST", default_value = "cpu")]
+    pub(crate) provider: Providers,
+    /// Threads of an operator [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The ONNX Runtime library [default: ORT_DYLIB_PATH, else libonnxruntime.so beside this program]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ort_lib: Option<PathBuf>,
+    /// Print one JSON document on stdout and nothing else; errors are JSON on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress, notes or warnings on stderr
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What can be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Turn a checkpoint folder into a sealed package
+    Export(export::ExportArgs),
+    /// Verify a package and say what is in it
+    Inspect(inspect::InspectArgs),
+    /// Continue a chat with pictures
+    Generate(generate::GenerateArgs),
+    /// Judge two pictures, or two videos given as frames, for a prompt
+    Compare(compare::CompareArgs),
+    /// Packs: the prompts and answer protocols of reward models
+    #[command(subcommand)]
+    Pack(pack::PackCommand),
+    /// Say what this machine offers, and how to get what is missing
+    #[command(after_help = "\
+Examples:
+  rewardrt doctor
+  rewardrt doctor --json
+
+Exit code 0 when models can run here, 5 otherwise.")]
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Precisions that the contract names and this version does not write.
+const NOT_BUILT: [&str; 2] = ["bf16", "w8a8"];
+
+/// Reads a precision; one that is not built yet is refused by name.
+pub(crate) fn precision() -> impl TypedValueParser<Value = Precision> {
+    let built = Precision::ALL.map(|p| PossibleValue::new(p.name()));
+    let later = NOT_BUILT.map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(built.into_iter().chain(later)).try_map(|name| {
+        let names = Precision::ALL.map(Precision::name).join(", ");
+        let found = Precision::ALL.into_iter().find(|p| p.name() == name);
+        found.ok_or_else(|| format!("{name} is not built yet; choose one of {names}"))
+    })
+}
+
+/// Reads the name of a task.
+pub(crate) fn task() -> impl TypedValueParser<Value = Task> {
+    let names = Task::ALL.map(|(_, name)| name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| Task::from_name(&name).ok_or_else(|| format!("{name} is not a task")))
+}
+
+/// Reads the rule by which files become pixels.
+pub(crate) fn pixels() -> impl TypedValueParser<Value = PixelRule> {
+    let reference =
+        PossibleValue::new("reference").help("what the models' own client sees: no rotation, alpha dropped");
+    let displayed =
+        PossibleValue::new("displayed").help("what a person sees: rotated by EXIF, alpha over white");
+    PossibleValuesParser::new([reference, displayed]).map(|name| match name.as_str() {
+        "displayed" => PixelRule::Displayed,
+        _ => PixelRule::Reference,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Parses a line; gives the error's text, or `ok`.
+    fn check(line: &str, expected: &str) {
+        let got = match Args::try_parse_from(line.split(' ')) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert!(got.contains(expected), "{line}\n gave {got}\n not  {expected}");
+    }
+
+    #[test]
+    fn the_table_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path}{} ", command.get_name());
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(|sub| walk(sub, &path));
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(path.trim_end()), "{path}has no example");
+                assert!(command.get_about().is_some(), "{path}does not say what it does");
+            }
+        }
+        walk(&Args::command(), "");
+    }
+
+    #[test]
+    fn precisions_that_are_not_built_are_refused_by_name() {
+        for precision in Precision::ALL {
+            check(&format!("rewardrt export c --out p --precision {}", precision.name()), "ok");
+        }
+        for name in NOT_BUILT {
+            let refusal = format!("{name} is not built yet; choose one of fp32, fp16, int8, int4");
+            check(&format!("rewardrt export c --out p --precision {name}"), &refusal);
+        }
+        check("rewardrt export c --out p --precision fp8", "possible values: fp32, fp16, int8, int4]");
+    }
+
+    #[test]
+    fn sampling_flags_that_contradict_each_other_are_refused() {
+        check("rewardrt generate --messages m --temperature 0.7 --top-p 0.9 --top-k 20 --seed 7", "ok");
+        check("rewardrt generate --messages m --sampling checkpoint --seed 7", "ok");
+        check("rewardrt generate --messages m --sampling checkpoint --top-k 3", "cannot be used with");
+        check("rewardrt generate --messages m --temperature 0", "above 0");
+        check("rewardrt generate --messages m --top-p 1.5", "in (0, 1]");
+        check("rewardrt generate --messages m --top-p nan", "in (0, 1]");
+        check("rewardrt compare --prompt p a b --seed 7", "--sampling");
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        check("rewardrt --json --model m inspect", "ok");
+        check("rewardrt inspect --provider tensorrt,cpu --threads 2 --json", "ok");
+        check("rewardrt inspect --provider gpu", "no list of providers");
+        check("rewardrt inspect --threads 0", "threads");
+    }
+}

@@ -1,0 +1,158 @@
+//! One candidate of a comparison: a picture, or a folder with the frames of a video.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rewardrt::Picture;
+use rewardrt_models::prompt::pack::{FrameRule, Task};
+
+use crate::failure::Failure;
+
+/// Name endings of files that are taken for frames. What is in them is decided by their first bytes.
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+
+/// What a path stands for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Candidate {
+    /// A picture.
+    Picture(PathBuf),
+    /// The frames of a video, in order.
+    Frames(Vec<PathBuf>),
+}
+
+impl Candidate {
+    /// A folder is a video, anything else that can be read a picture.
+    pub(super) fn open(path: &Path) -> Result<Candidate, Failure> {
+        let meta = fs::metadata(path).map_err(Failure::read(path))?;
+        if meta.is_dir() {
+            frames(path).map(Candidate::Frames)
+        } else {
+            Ok(Candidate::Picture(path.to_owned()))
+        }
+    }
+
+    /// The task that such candidates are for.
+    pub(super) fn task(&self) -> Task {
+        match self {
+            Candidate::Picture(_) => Task::ImagePair,
+            Candidate::Frames(_) => Task::VideoPair,
+        }
+    }
+
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Candidate::Picture(_) => "a picture",
+            Candidate::Frames(_) => "a folder of frames",
+        }
+    }
+
+    /// The frames are as many as the rule shows: choosing among them is left to whoever knows the video.
+    pub(super) fn check_frames(&self, path: &Path, rule: FrameRule) -> Result<(), Failure> {
+        let (Candidate::Frames(frames), FrameRule::LinspaceTrunc(n) | FrameRule::LinspaceRound(n)) =
+            (self, rule)
+        else {
+            return Ok(());
+        };
+        if frames.len() == n as usize {
+            return Ok(());
+        }
+        Err(Failure::Input(format!(
+            "{} holds {} frames, and the pack shows {n} ({rule}); put exactly those in the folder",
+            path.display(),
+            frames.len()
+        )))
+    }
+
+    /// The pictures to show.
+    pub(super) fn pictures(self) -> Vec<Picture> {
+        match self {
+            Candidate::Picture(path) => vec![Picture::Path(path)],
+            Candidate::Frames(paths) => paths.into_iter().map(Picture::Path).collect(),
+        }
+    }
+}
+
+/// The picture files of a folder, sorted by name.
+fn frames(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Failure::read(folder))? {
+        let path = entry.map_err(Failure::read(folder))?.path();
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        if ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        let message = format!("{} holds no frames; put PNG, JPEG or WebP files there", folder.display());
+        return Err(Failure::Input(message));
+    }
+    let numbers: Vec<_> = found.iter().map(|path| number(path)).collect();
+    if let Some(at) = numbers.windows(2).position(|pair| matches!(pair, [Some(a), Some(b)] if a > b)) {
+        return Err(Failure::Input(format!(
+            "{} sorts before {}; give frame numbers leading zeros, so that names sort as they count",
+            found[at].display(),
+            found[at + 1].display()
+        )));
+    }
+    Ok(found)
+}
+
+/// The number at the end of a file's stem, with what stands before it.
+fn number(path: &Path) -> Option<(String, u64)> {
+    let stem = path.file_stem()?.to_str()?;
+    let text = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    Some((text.to_owned(), stem[text.len()..].parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a folder of these files; gives the frames' names, or the error.
+    fn check(names: &[&str], expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let got = match Candidate::open(dir.path()) {
+            Ok(Candidate::Frames(frames)) => {
+                let names: Vec<_> = frames.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+                names.join(" ")
+            }
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(got.contains(expected), "{names:?} gave {got}, not {expected}");
+    }
+
+    #[test]
+    fn frames_are_the_picture_files_in_the_order_of_their_names() {
+        check(&["b.PNG", "a.webp", "c.jpeg", "notes.txt", "d.jpg"], "a.webp b.PNG c.jpeg d.jpg");
+        check(&["f08.png", "f10.png", "f09.png"], "f08.png f09.png f10.png");
+        check(&["b2.png", "a10.png"], "a10.png b2.png");
+    }
+
+    #[test]
+    fn numbers_that_do_not_sort_as_they_count_are_refused() {
+        check(&["9.png", "10.png"], "give frame numbers leading zeros");
+        check(&["f9.png", "f10.png"], "f10.png sorts before");
+    }
+
+    #[test]
+    fn a_folder_without_pictures_and_a_path_to_nothing_are_refused() {
+        check(&["notes.txt"], "holds no frames");
+        let error = Candidate::open(Path::new("no/such/file.png")).unwrap_err().to_string();
+        assert!(error.starts_with("no/such/file.png: "), "{error}");
+    }
+
+    #[test]
+    fn a_rule_of_eight_frames_takes_eight() {
+        let frames = |n| Candidate::Frames(vec![PathBuf::from("f"); n]);
+        let check = |n, rule: &str| frames(n).check_frames(Path::new("v"), rule.parse().unwrap());
+        assert!(check(8, "linspace-trunc:8").is_ok() && check(5, "fps:2").is_ok());
+        let error = check(7, "linspace-round:8").unwrap_err().to_string();
+        assert!(error.contains("v holds 7 frames, and the pack shows 8"), "{error}");
+    }
+}

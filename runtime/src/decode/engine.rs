@@ -1,0 +1,265 @@
+//! Slots, admission, and what becomes of a run's logits.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array2, ArrayView1};
+use rewardrt_models::package::PositionRule;
+use rewardrt_models::spec::position::Rotary;
+
+use super::plan::{Plan, Sequence};
+use super::sample::LogSoftmax;
+use super::{Completion, DecodeError, Event, Finish, Refusal, Request, Ticket};
+use crate::session::{DecoderSession, Geometry, SessionError};
+
+/// Continuous batching over the slots of one decoder session.
+pub struct Engine<S> {
+    session: S,
+    rotary: Rotary,
+    slots: Vec<Option<Sequence>>,
+    tickets: u64,
+    /// Events of sequences that advanced while [`Engine::run_all`] waited for its own.
+    backlog: Vec<(Ticket, Event)>,
+}
+
+impl<S: DecoderSession> Engine<S> {
+    /// An engine with the session's slots, all free. `rule` is the model's; with another model's rule every run is
+    /// refused by the session, whose rotary rows are of another width.
+    pub fn new(session: S, rule: &PositionRule) -> Engine<S> {
+        let slots = (0..session.geometry().slots).map(|_| None).collect();
+        Engine { session, rotary: Rotary::new(rule), slots, tickets: 0, backlog: Vec::new() }
+    }
+
+    /// Sizes of the session.
+    pub fn geometry(&self) -> &Geometry {
+        self.session.geometry()
+    }
+
+    /// The session.
+    pub fn session(&self) -> &S {
+        &self.session
+    }
+
+    /// Number of free slots.
+    pub fn free(&self) -> usize {
+        self.slots.iter().filter(|s| s.is_none()).count()
+    }
+
+    /// Puts a request into the lowest free slot. Nothing is run yet.
+    ///
+    /// # Errors
+    /// [`Refusal`]: what is wrong with the request whether or not a slot is free, else [`Refusal::Full`].
+    pub fn admit(&mut self, request: Request) -> Result<Ticket, Refusal> {
+        check(&request, self.session.geometry())?;
+        let slots = self.slots.len();
+        let slot = self.slots.iter_mut().find(|s| s.is_none()).ok_or(Refusal::Full { slots })?;
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        *slot = Some(Sequence::new(ticket, request));
+        Ok(ticket)
+    }
+
+    /// Takes a sequence out of its slot at once. False when it is not there any more.
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        let slot = self.slots.iter_mut().find(|s| s.as_ref().is_some_and(|s| s.ticket == ticket));
+        slot.is_some_and(|slot| slot.take().is_some())
+    }
+
+    /// One run over the slots that have work, and what came of it. Empty when nothing was finished or made, which
+    /// a prefill chunk does not; [`Engine::free`] tells whether there is work left.
+    pub fn step(&mut self) -> Vec<(Ticket, Event)> {
+        let mut events = std::mem::take(&mut self.backlog);
+        if let Some(plan) = Plan::next(&self.slots, self.session.geometry().columns) {
+            self.run(&plan, &mut events);
+        }
+        events
+    }
+
+    /// Runs all requests, as slots come free, and returns their results in order. Sequences that were admitted
+    /// before advance too; their events are handed out by the next [`Engine::step`].
+    pub fn run_all(&mut self, requests: Vec<Request>) -> Vec<Result<Completion, DecodeError>> {
+        let mut results: Vec<Option<Result<Completion, DecodeError>>> =
+            requests.iter().map(|_| None).collect();
+        let mut waiting = requests.into_iter().enumerate().peekable();
+        let mut running = BTreeMap::new();
+        let mut foreign = std::mem::take(&mut self.backlog);
+        while !running.is_empty() || waiting.peek().is_some() {
+            // Sequences of others may hold every slot; then only a step helps.
+            while let Some((i, request)) = waiting.next_if(|_| self.free() > 0) {
+                match self.admit(request) {
+                    Ok(ticket) => drop(running.insert(ticket, i)),
+                    Err(refusal) => results[i] = Some(Err(refusal.into())),
+                }
+            }
+            for (ticket, event) in self.step() {
+                match (running.get(&ticket), event) {
+                    (None, event) => foreign.push((ticket, event)),
+                    (Some(_), Event::Token { .. }) => {}
+                    (Some(&i), Event::Done(completion)) => {
+                        results[i] = Some(Ok(completion));
+                        running.remove(&ticket);
+                    }
+                    (Some(&i), Event::Failed(error)) => {
+                        results[i] = Some(Err(error));
+                        running.remove(&ticket);
+                    }
+                }
+            }
+        }
+        self.backlog = foreign;
+        results.into_iter().map(|r| r.unwrap_or_else(lost)).collect()
+    }
+
+    /// Runs one request to its end, as [`Engine::run_all`] does.
+    ///
+    /// # Errors
+    /// [`DecodeError`] of that request.
+    pub fn run_one(&mut self, request: Request) -> Result<Completion, DecodeError> {
+        self.run_all(vec![request]).pop().unwrap_or_else(lost)
+    }
+
+    /// Makes one run. When it fails, each of its sequences is tried alone, so that only the one that cannot be run
+    /// is lost: a failed run leaves what a slot held before.
+    fn run(&mut self, plan: &Plan, events: &mut Vec<(Ticket, Event)>) {
+        let input = plan.input(&self.slots, self.session.geometry(), &self.rotary);
+        let start = Instant::now();
+        match self.session.run(&input) {
+            Ok(logits) => self.settle(plan, &logits, start.elapsed(), events),
+            Err(_) if plan.rows().count() > 1 => {
+                for (slot, new) in plan.rows() {
+                    self.run(&Plan { first: slot, new: vec![new] }, events);
+                }
+            }
+            Err(error) => {
+                for (slot, _) in plan.rows() {
+                    if let Some(sequence) = self.slots[slot].take() {
+                        events.push((sequence.ticket, Event::Failed(error.clone().into())));
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        plan: &Plan,
+        logits: &Array2<f32>,
+        time: Duration,
+        events: &mut Vec<(Ticket, Event)>,
+    ) {
+        let mut rows = logits.rows().into_iter();
+        for (slot, new) in plan.rows() {
+            let Some(sequence) = self.slots[slot].as_mut() else { continue };
+            let spent =
+                if sequence.prefilling() { &mut sequence.made.prefill } else { &mut sequence.made.decode };
+            *spent += time;
+            sequence.cached += new;
+            if sequence.cached < sequence.len() {
+                continue;
+            }
+            let ticket = sequence.ticket;
+            let ended = match rows.next() {
+                Some(row) => advance(sequence, row, events),
+                None => {
+                    Some(Err(SessionError::Input("the session gave too few rows of logits".into()).into()))
+                }
+            };
+            if let Some(end) = ended {
+                let event = match end {
+                    Ok(finish) => {
+                        self.slots[slot].take().map(|s| Event::Done(Completion { finish, ..s.made }))
+                    }
+                    Err(error) => self.slots[slot].take().map(|_| Event::Failed(error)),
+                };
+                events.extend(event.map(|event| (ticket, event)));
+            }
+        }
+    }
+}
+
+/// The result of a request that has none, which would be a fault of the engine.
+fn lost() -> Result<Completion, DecodeError> {
+    Err(SessionError::Input("the engine lost the request".into()).into())
+}
+
+/// Takes one row of logits; says how the sequence ended, if it did.
+fn advance(
+    sequence: &mut Sequence,
+    row: ArrayView1<'_, f32>,
+    events: &mut Vec<(Ticket, Event)>,
+) -> Option<Result<Finish, DecodeError>> {
+    let owned;
+    let scores = match row.as_slice() {
+        Some(scores) => scores,
+        None => {
+            owned = row.to_vec();
+            &owned
+        }
+    };
+    if scores.is_empty() || scores.iter().any(|score| !score.is_finite()) {
+        return Some(Err(DecodeError::NonFinite { tokens: sequence.len() }));
+    }
+    let request = &sequence.request;
+    let softmax = LogSoftmax::of(scores);
+    let watched: Vec<f32> = request.watch.iter().map(|&id| softmax.at(scores[id as usize])).collect();
+    sequence.made.watched.push(watched.clone());
+    if request.max_new_tokens == 0 {
+        return Some(Ok(Finish::Length));
+    }
+    let id = sequence.sampler.pick(scores);
+    let logprob = softmax.at(scores[id as usize]);
+    sequence.made.logprobs.push(logprob);
+    sequence.made.new_ids.push(id);
+    events.push((sequence.ticket, Event::Token { id, logprob, watched }));
+    if request.stop.contains(&id) {
+        return Some(Ok(Finish::Stop));
+    }
+    (sequence.made.new_ids.len() == request.max_new_tokens).then_some(Ok(Finish::Length))
+}
+
+/// Everything that could make a run wrong is refused here, so that a bad request never meets its neighbours.
+fn check(request: &Request, g: &Geometry) -> Result<(), Refusal> {
+    let field = |field, reason: String| Err(Refusal::Field { field, reason });
+    let prompt = request.ids.len();
+    if prompt == 0 {
+        return field("ids", "empty; a prompt has at least one token".into());
+    }
+    let needed = prompt.saturating_add(request.max_new_tokens);
+    if needed > g.tokens {
+        return Err(Refusal::TooLong { needed, available: g.tokens });
+    }
+    for (name, ids) in [("ids", &request.ids), ("watch", &request.watch)] {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= g.vocabulary) {
+            return field(name, format!("{id} is not below the vocabulary of {}", g.vocabulary));
+        }
+    }
+    for (name, length) in
+        [("positions", request.positions.tokens.len()), ("feature_rows", request.feature_rows.len())]
+    {
+        if length != prompt {
+            return field(name, format!("{length} entries for {prompt} tokens"));
+        }
+    }
+    if let Some((name, reason)) = request.sampling.fault() {
+        return field(name, reason);
+    }
+    check_features(request, g)
+}
+
+fn check_features(request: &Request, g: &Geometry) -> Result<(), Refusal> {
+    let field = |field, reason: String| Err(Refusal::Field { field, reason });
+    let shape = request.features.as_ref().map_or((0, g.hidden), |f| f.rows.dim());
+    if shape.1 != g.hidden {
+        return field("features", format!("rows of {} values, the model has {}", shape.1, g.hidden));
+    }
+    if let Some(features) = &request.features {
+        let tables = &features.deepstack;
+        if tables.len() != g.deepstack || tables.iter().any(|t| t.dim() != shape) {
+            return field("features", format!("{} deepstack tables, or not all of {shape:?}", tables.len()));
+        }
+    }
+    match request.feature_rows.iter().find(|&&row| row < -1 || row >= shape.0 as i64) {
+        Some(row) => field("feature_rows", format!("row {row} of {} feature rows", shape.0)),
+        None => Ok(()),
+    }
+}
