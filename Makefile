@@ -20,6 +20,7 @@ setup:
 
 demo: setup
 	cargo build --release -p rewardrt-cli
+	ln -sf $(ORT_DYLIB_PATH) target/release/libonnxruntime.so
 	mkdir -p .demo
 	target/release/rewardrt export models/demo/checkpoint --out .demo/package --precision fp32 --force
 	target/release/rewardrt compare --model .demo/package --verdict-only --prompt "$(PROMPT)" \

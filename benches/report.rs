@@ -16,7 +16,8 @@ const CAPTION: &str = "three red circles left of a blue square, soft evening lig
 const FOURTH: &str = "D. Cinematography";
 const DIMENSIONS: usize = 4;
 /// Words before the report, as of a model that thinks aloud.
-const PROSE: &str = "Image 1 shows the circles where the caption wants them, Image 2 lets two of them touch. ";
+const PROSE: &str =
+    "Image 1 shows the circles where the caption wants them, Image 2 lets two of them touch. ";
 
 /// A report in which the first candidate wins every dimension seven to three.
 fn report(protocol: &Protocol) -> String {
@@ -50,7 +51,12 @@ fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("report_4x4");
     for (name, text) in [("bare", &bare), ("after_prose", &prose)] {
         let outcome = judge(text, Finish::Stop, &pack.answer);
-        assert_eq!((outcome.status, outcome.category_winners.len()), (Status::Ok, 4), "{:?}", outcome.problem);
+        assert_eq!(
+            (outcome.status, outcome.category_winners.len()),
+            (Status::Ok, 4),
+            "{:?}",
+            outcome.problem
+        );
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |b| b.iter(|| judge(black_box(text), Finish::Stop, &pack.answer)));
     }

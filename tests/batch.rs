@@ -1,8 +1,8 @@
 //! A sequence's tokens do not depend on its neighbours, on who had its slot before, or on who fails beside it:
 //! golden chats on the real runtime, in floats and in 4 bits.
 
-// The helpers below are test code too, which the lint cannot see.
-#![allow(missing_docs, clippy::unwrap_used)]
+// The helpers below are test code too, which the lint cannot see; what was measured is printed for `--nocapture`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod drive;
 
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use drive::{Exported, Prompt, Sessions};
 use ndarray::Array2;
-use rewardrt::decode::{Completion, DecodeError, Engine, Event};
+use rewardrt::decode::{Completion, DecodeError, Engine, Event, Request};
 use rewardrt::session::{DecoderSession, Geometry, OrtDecoder, SessionError, StepInput, library};
 use rewardrt_models::package::Precision;
 use rewardrt_tests::{Result, golden_cases, golden_models};
@@ -19,11 +19,16 @@ use rewardrt_tests::{Result, golden_cases, golden_models};
 const NEW: usize = 24;
 /// Tokens of a slot.
 const TOKENS: usize = 512;
+/// What tipping inputs over to the next of 8 bits may do to a log-probability; 0.044 was the most that was seen.
+const STEP: f32 = 0.2;
+/// What another order of adding up may do to a log-probability or a logit of floats; 3e-5 was the most.
+const LAST_BITS: f32 = 1e-3;
 /// How many of a case's golden answer tokens its second sequence has read already.
 const FURTHER: [usize; 4] = [3, 9, 17, 24];
 
 /// A package, and eight prompts of different lengths for it: the golden chats, and each a part further on.
 struct Bench {
+    precision: Precision,
     package: Exported,
     prompts: Vec<Prompt>,
 }
@@ -42,7 +47,12 @@ impl Bench {
         lengths.sort();
         lengths.dedup();
         assert_eq!(lengths.len(), 8, "eight prompts of different lengths");
-        Ok(Bench { package, prompts })
+        Ok(Bench { precision, package, prompts })
+    }
+
+    /// Largest difference between log-probabilities of runs of different shapes.
+    fn limit(&self) -> f32 {
+        if self.precision == Precision::Fp32 { LAST_BITS } else { STEP }
     }
 
     /// The sessions of the package with this many slots.
@@ -52,12 +62,12 @@ impl Bench {
 
     fn engine(&self, slots: usize) -> Result<Engine<OrtDecoder>> {
         let sessions = self.open(slots)?;
-        Ok(Engine::new(sessions.decoder, &sessions.manifest.decoder.position)?)
+        Ok(Engine::new(sessions.decoder, &sessions.manifest.decoder.position))
     }
 
     /// What each prompt is answered in an engine of its own.
     fn alone(&self) -> Result<Vec<Completion>> {
-        let answer = |p: &Prompt| Ok(self.engine(1)?.run_all(vec![p.request(NEW)]).remove(0)?);
+        let answer = |p: &Prompt| Ok(self.engine(1)?.run_one(p.request(NEW))?);
         self.prompts.iter().map(answer).collect()
     }
 
@@ -78,12 +88,27 @@ fn for_each_bench(check: impl Fn(&Bench) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The same tokens, with nearly the same probabilities: a batch may add up in another order.
-fn same(got: &Completion, alone: &Completion) -> Result<()> {
-    assert_eq!(got.new_ids, alone.new_ids);
-    assert_eq!((got.finish, got.logprobs.len()), (alone.finish, alone.logprobs.len()));
-    let most = got.logprobs.iter().zip(&alone.logprobs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    if most < 1e-3 { Ok(()) } else { Err(format!("log-probabilities differ by {most}").into()) }
+/// What a prompt says in company is what it says alone, with nearly the same probabilities: another shape of a run
+/// adds up in another order, in the last bits of a float.
+///
+/// With int4 weights the products round their inputs to 8 bits. A last bit can tip one over to the next step, so a
+/// probability may differ by a rounding step of the inputs. A token may differ only where the one chosen in company
+/// is that near to the best, and what comes after such a step is another text.
+fn same(bench: &Bench, i: usize, got: &Completion, alone: &Completion) -> Result<()> {
+    let parted = got.new_ids.iter().zip(&alone.new_ids).position(|(a, b)| a != b);
+    let steps = parted.unwrap_or(NEW);
+    if let Some(step) = parted {
+        let watch = vec![got.new_ids[step]];
+        let again = bench.engine(1)?.run_one(Request { watch, ..bench.prompts[i].request(NEW) })?;
+        let margin = again.logprobs[step] - again.watched[step][0];
+        println!("prompt {i} parts at step {step}, where the margin is {margin}");
+        assert!(bench.precision != Precision::Fp32 && margin < STEP, "other tokens: margin {margin}");
+    } else {
+        assert_eq!((got.new_ids.len(), got.finish), (alone.new_ids.len(), alone.finish));
+    }
+    let pairs = got.logprobs.iter().zip(&alone.logprobs).take(steps);
+    let (most, limit) = (pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max), bench.limit());
+    if most < limit { Ok(()) } else { Err(format!("log-probabilities differ by {most}").into()) }
 }
 
 /// Tokens and probabilities, bit for bit.
@@ -101,7 +126,7 @@ fn eight_ragged_sequences_say_what_each_says_alone() -> Result<()> {
         // All at once, and as slots come free.
         for slots in [8, 3] {
             for (i, got) in bench.run(slots)?.iter().enumerate() {
-                same(got, &alone[i]).map_err(|e| format!("{slots} slots, prompt {i}: {e}"))?;
+                same(bench, i, got, &alone[i]).map_err(|e| format!("{slots} slots, prompt {i}: {e}"))?;
             }
         }
         Ok(())
@@ -112,9 +137,7 @@ fn eight_ragged_sequences_say_what_each_says_alone() -> Result<()> {
 fn what_stood_in_a_slot_before_does_not_matter() -> Result<()> {
     for_each_bench(|bench| {
         let mut engine = bench.engine(1)?;
-        let mut answer = |i: usize| -> Result<Completion> {
-            Ok(engine.run_all(vec![bench.prompts[i].request(NEW)]).remove(0)?)
-        };
+        let mut answer = |i: usize| engine.run_one(bench.prompts[i].request(NEW));
         let fresh = answer(0)?;
         // The longest, then the shortest: what the longer one left lies behind the shorter one's end.
         let longest = (0..8).max_by_key(|&i| bench.prompts[i].ids.len()).unwrap();
@@ -137,18 +160,22 @@ fn a_sequence_that_is_cancelled_leaves_its_neighbours_and_its_slot_as_they_were(
         let (mut made, mut done) = (0, 0);
         while !live.is_empty() {
             for (ticket, event) in engine.step() {
-                let at = live.iter().position(|(t, _)| *t == ticket).ok_or("an event of a cancelled sequence")?;
+                let at =
+                    live.iter().position(|(t, _)| *t == ticket).ok_or("an event of a cancelled sequence")?;
                 match event {
                     Event::Token { .. } => made += 1,
                     Event::Done(completion) => {
-                        same(&completion, &alone[live.remove(at).1])?;
+                        let (_, i) = live.remove(at);
+                        same(bench, i, &completion, &alone[i])?;
                         done += 1;
                     }
                     Event::Failed(error) => return Err(error.into()),
                 }
             }
             // In the middle of the answers, twice, a neighbour goes and another comes.
-            if made >= 20 && let Some(next) = waiting.pop() {
+            if made >= 20
+                && let Some(next) = waiting.pop()
+            {
                 let (ticket, _) = live.remove(1);
                 assert!(engine.cancel(ticket) && engine.free() > 0);
                 live.push((engine.admit(bench.prompts[next].request(NEW))?, next));
@@ -160,10 +187,6 @@ fn a_sequence_that_is_cancelled_leaves_its_neighbours_and_its_slot_as_they_were(
     })
 }
 
-fn best(logits: &Array2<f32>) -> usize {
-    logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
-}
-
 #[test]
 fn a_copied_prefix_is_as_good_as_one_that_was_read() -> Result<()> {
     for_each_bench(|bench| {
@@ -171,19 +194,19 @@ fn a_copied_prefix_is_as_good_as_one_that_was_read() -> Result<()> {
         let (manifest, decoder) = (&sessions.manifest, &mut sessions.decoder);
         for prompt in &bench.prompts[..4] {
             let n = prompt.ids.len();
-            let read = decoder.run(&prompt.step(manifest, 0, 0..n))?;
+            let whole = decoder.run(&prompt.step(manifest, 0, 0..n))?;
             for tokens in [1, n / 2, n - 1] {
                 // What stood in the slot before is another chat.
-                decoder.run(&bench.prompts[7].step(manifest, 2, 0..bench.prompts[7].ids.len()))?;
+                let other = bench.prompts.last().unwrap();
+                decoder.run(&other.step(manifest, 2, 0..other.ids.len()))?;
                 decoder.copy_prefix(0, 2, tokens)?;
                 let copied = decoder.run(&prompt.step(manifest, 2, tokens..n))?;
-                let most = (&copied - &read).iter().fold(0.0_f32, |m, d| m.max(d.abs()));
-                assert!(most < 1e-4, "{tokens} of {n} tokens copied: logits differ by {most}");
-                assert_eq!(best(&copied), best(&read));
+                let read = decoder.run(&prompt.step(manifest, 0, tokens..n))?;
+                assert_eq!(copied, read, "{tokens} of {n} tokens copied");
+                let most = (&read - &whole).iter().fold(0.0_f32, |m, d| m.max(d.abs()));
+                let fits = most < LAST_BITS || bench.precision != Precision::Fp32;
+                assert!(fits, "read in two parts, after {tokens} of {n}: logits differ by {most}");
             }
-            let again = decoder.run(&prompt.step(manifest, 0, n - 1..n))?;
-            let most = (&again - &read).iter().fold(0.0_f32, |m, d| m.max(d.abs()));
-            assert!(most < 1e-4, "the slot that was copied from has changed: {most}");
         }
         Ok(())
     })
@@ -205,7 +228,8 @@ impl DecoderSession for Poisoned {
 
     fn run(&mut self, step: &StepInput) -> std::result::Result<Array2<f32>, SessionError> {
         let mut logits = self.inner.run(step)?;
-        let row = step.logit_rows.iter().position(|&r| step.first_slot + r as usize / step.columns == self.slot);
+        let row =
+            step.logit_rows.iter().position(|&r| step.first_slot + r as usize / step.columns == self.slot);
         if let (Some(row), true) = (row, step.columns == 1) {
             if self.after == 0 {
                 logits[[row, 5]] = self.value;
@@ -215,7 +239,12 @@ impl DecoderSession for Poisoned {
         Ok(logits)
     }
 
-    fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> std::result::Result<(), SessionError> {
+    fn copy_prefix(
+        &mut self,
+        from: usize,
+        to: usize,
+        tokens: usize,
+    ) -> std::result::Result<(), SessionError> {
         self.inner.copy_prefix(from, to, tokens)
     }
 }
@@ -227,7 +256,7 @@ fn logits_that_are_no_numbers_fail_their_request_and_leave_its_neighbours_bit_fo
             let sessions = bench.open(3)?;
             let rule = sessions.manifest.decoder.position.clone();
             let decoder = Poisoned { inner: sessions.decoder, slot: 1, after: 4, value };
-            let mut engine = Engine::new(decoder, &rule)?;
+            let mut engine = Engine::new(decoder, &rule);
             let results = engine.run_all(bench.prompts[..3].iter().map(|p| p.request(NEW)).collect());
             assert_eq!(engine.free(), 3);
             Ok(results)
@@ -237,7 +266,11 @@ fn logits_that_are_no_numbers_fail_their_request_and_leave_its_neighbours_bit_fo
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let got = run(value)?;
             for i in [0, 2] {
-                assert_eq!(bits(got[i].as_ref().unwrap()), bits(calm[i].as_ref().unwrap()), "{value} beside {i}");
+                assert_eq!(
+                    bits(got[i].as_ref().unwrap()),
+                    bits(calm[i].as_ref().unwrap()),
+                    "{value} beside {i}"
+                );
             }
             // One token after the prompt, then one in each of the four good decode runs.
             let tokens = bench.prompts[1].ids.len() + 5;

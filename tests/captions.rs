@@ -18,8 +18,12 @@ use rewardrt_tests::root;
 
 /// Vision tokens of the two pictures.
 const PICTURES: [usize; 2] = [6, 8];
-const OPTIONS: RenderOptions<'_> =
-    RenderOptions { add_generation_prompt: true, assistant_prefix: None, enable_thinking: None, unix_now: None };
+const OPTIONS: RenderOptions<'_> = RenderOptions {
+    add_generation_prompt: true,
+    assistant_prefix: None,
+    enable_thinking: None,
+    unix_now: None,
+};
 
 static ENCODER: LazyLock<PromptEncoder> = LazyLock::new(|| {
     let file = |name: &str| fs::read(root().join("models/demo/checkpoint").join(name)).unwrap();
@@ -53,7 +57,9 @@ fn forced(pack: &Pack, caption: &str) -> Fork {
 }
 
 /// Control ids outside of the pictures, and where the pictures stand.
-fn controls(prompt: &EncodedPrompt) -> (Vec<u32>, Vec<std::ops::Range<usize>>) {
+type Marks = (Vec<u32>, Vec<std::ops::Range<usize>>);
+
+fn controls(prompt: &EncodedPrompt) -> Marks {
     let outside = |at: &usize| !prompt.media_spans.iter().any(|span| span.contains(at));
     let ids = (0..prompt.ids.len()).filter(outside).map(|at| prompt.ids[at]);
     let ids = ids.filter(|id| ENCODER.tokenizer().controls().contains_id(*id)).collect();
@@ -61,7 +67,7 @@ fn controls(prompt: &EncodedPrompt) -> (Vec<u32>, Vec<std::ops::Range<usize>>) {
 }
 
 /// What a calm caption gives: the template's own controls.
-static CALM: LazyLock<[(Vec<u32>, Vec<std::ops::Range<usize>>); 3]> = LazyLock::new(|| {
+static CALM: LazyLock<[Marks; 3]> = LazyLock::new(|| {
     let calm = [
         controls(&question(&IMAGES, "a")),
         controls(&question(&VIDEOS, "a")),

@@ -117,7 +117,6 @@ impl Prompt {
             positions,
             feature_rows: self.feature_rows.clone(),
             features: Some(self.features.clone()),
-            want_logprobs: true,
             ..Request::text(ids, max_new_tokens, Vec::new())
         }
     }

@@ -68,6 +68,8 @@ fn max_difference(got: &[f32], expected: &[f32]) -> Result<f32> {
 
 fn within(what: &str, got: &[f32], expected: &[f32], limit: f32) -> Result<()> {
     let most = max_difference(got, expected).map_err(|e| format!("{what}: {e}"))?;
+    // Shown with --nocapture, for the table in golden/README.md.
+    println!("{what} {most:e}");
     // A NaN is not within anything.
     if most < limit { Ok(()) } else { Err(format!("{what} differs by {most}, over {limit}").into()) }
 }

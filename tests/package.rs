@@ -32,7 +32,8 @@ fn exported(precision: Precision) -> Exported {
 
 /// Files of the package with their sizes, the manifest among them.
 fn files() -> Vec<(String, usize)> {
-    let entry = |e: fs::DirEntry| (e.file_name().into_string().unwrap(), e.metadata().unwrap().len() as usize);
+    let entry =
+        |e: fs::DirEntry| (e.file_name().into_string().unwrap(), e.metadata().unwrap().len() as usize);
     let mut all: Vec<_> = fs::read_dir(PACKAGE.path()).unwrap().map(|e| entry(e.unwrap())).collect();
     all.sort();
     assert_eq!(all.len(), 7, "{all:?}");
@@ -214,7 +215,7 @@ fn a_graph_that_is_not_as_the_manifest_lists_it_is_refused_by_its_port() {
     lie("/decoder/graph/inputs/0/shape", json!(["b"]), &["decoder.onnx", "input \"input_ids\""]);
     lie("/decoder/graph/inputs/0/shape/1", json!(4), &["decoder.onnx", "input \"input_ids\""]);
     lie("/decoder/graph/inputs/0/shape/1", json!(-4), &["package.json"]);
-    lie("/decoder/graph/outputs", json!([]), &["decoder.onnx", "outputs", "lists 0"]);
+    lie("/vision/graph/outputs", json!([]), &["vision.onnx", "outputs", "lists 0"]);
     lie("/vision/graph/file", json!("decoder.onnx"), &["decoder.onnx"]);
     lie("/requires/operators", json!([]), &["requires.operators"]);
 }

@@ -168,8 +168,8 @@ fn a_config_key_that_nobody_knows_is_refused_by_its_path() {
 
 #[test]
 fn a_weight_that_is_no_number_is_refused_by_tensor_and_row() {
-    let last = "model.language_model.layers.0.mlp.down_proj.weight";
-    for name in [NORM, "model.language_model.embed_tokens.weight", last] {
+    let layer = "model.language_model.layers.0.mlp.down_proj.weight";
+    for name in [NORM, "model.language_model.embed_tokens.weight", layer] {
         // The high half of an f32 is a bf16: NaN, and both infinities.
         for bits in [0x7fc0_u16, 0x7f80, 0xff80] {
             let poisoned = weights(|all| {
@@ -178,9 +178,9 @@ fn a_weight_that_is_no_number_is_refused_by_tensor_and_row() {
                 let end = all[i].bytes.len();
                 all[i].bytes[end - 2..].copy_from_slice(&bits.to_le_bytes());
             });
-            let rows = |all: &[Entry]| if all[at(all, name)].shape.len() > 1 { all[at(all, name)].shape[0] } else { 1 };
-            let row = rows(&read(&root().join("models/demo/checkpoint").join(WEIGHTS))) - 1;
-            check(poisoned, Some(&[name, &format!("row {row}"), "not finite"]));
+            let all = read(&root().join("models/demo/checkpoint").join(WEIGHTS));
+            let last = all[at(&all, name)].shape[0] - 1;
+            check(poisoned, Some(&[name, &format!("row {last}"), "not finite"]));
         }
     }
 }

@@ -24,7 +24,11 @@ impl Manifest {
             }
         }
         axis(&d.graph.inputs, names::FEATURES, (1, d.hidden, "decoder.hidden"))?;
-        axis(&d.graph.inputs, names::ROTARY_COS, (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"))?;
+        axis(
+            &d.graph.inputs,
+            names::ROTARY_COS,
+            (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"),
+        )?;
         axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))
     }
 }
@@ -34,7 +38,9 @@ fn count(graph: &Graph, field: &str, n: u32, name: fn(usize) -> String) -> Resul
     let has = |i: usize| graph.inputs.iter().any(|port| port.name == name(i));
     let n = n as usize;
     match (0..n).find(|&i| !has(i)) {
-        Some(missing) => refuse(field, format!("is {n}, but the decoder graph has no input {}", name(missing))),
+        Some(missing) => {
+            refuse(field, format!("is {n}, but the decoder graph has no input {}", name(missing)))
+        }
         None if has(n) => refuse(field, format!("is {n}, but the decoder graph has an input {}", name(n))),
         None => Ok(()),
     }

@@ -405,8 +405,11 @@ impl Manifest {
             within(&format!("decoder.{field}"), u64::from(value), 1, most)?;
         }
         let p = &d.position;
-        if p.rotary_dim == 0 || p.rotary_dim % 2 != 0 || p.rotary_dim > d.head_dim {
-            return refuse("decoder.position.rotary_dim", format!("{} of head_dim {}", p.rotary_dim, d.head_dim));
+        if p.rotary_dim == 0 || !p.rotary_dim.is_multiple_of(2) || p.rotary_dim > d.head_dim {
+            return refuse(
+                "decoder.position.rotary_dim",
+                format!("{} of head_dim {}", p.rotary_dim, d.head_dim),
+            );
         }
         if p.sections.iter().map(|&s| u64::from(s)).sum::<u64>() != u64::from(p.rotary_dim / 2) {
             return refuse("decoder.position.sections", "do not sum to half of rotary_dim");
@@ -489,7 +492,9 @@ fn check_entry(entry: &FileEntry, field: &str) -> Result<(), ManifestError> {
     if !is_plain_name(&entry.path) {
         return refuse(format!("{field}.path"), "not a plain file name of [A-Za-z0-9._-]");
     }
-    if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if entry.sha256.len() != 64
+        || !entry.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return refuse(format!("{field}.sha256"), "not 64 lower-case hex digits");
     }
     Ok(())

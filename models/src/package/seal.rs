@@ -29,7 +29,11 @@ pub(super) fn seal(object: &[u8]) -> Vec<u8> {
 /// [`ManifestError::Json`] when the bytes do not end with a seal, [`ManifestError::Seal`] with both digests when
 /// anything before it is not what was sealed.
 pub(super) fn open(bytes: &[u8]) -> Result<Vec<u8>, ManifestError> {
-    let unsealed = || ManifestError::Json("it does not end with its seal: it is cut, was edited or is of another version".into());
+    let unsealed = || {
+        ManifestError::Json(
+            "it does not end with its seal: it is cut, was edited or is of another version".into(),
+        )
+    };
     let rest = bytes.strip_suffix(AFTER).ok_or_else(unsealed)?;
     let (rest, digits) = rest.split_at_checked(rest.len().wrapping_sub(DIGITS)).ok_or_else(unsealed)?;
     let body = rest.strip_suffix(BEFORE).ok_or_else(unsealed)?;

@@ -5,8 +5,14 @@ use super::*;
 
 fn manifest() -> Value {
     let entry = |path: &str| json!({"path": path, "size": 3, "sha256": "a".repeat(64)});
-    let files =
-        ["vision.onnx", "vision.weights", "decoder.onnx", "decoder.weights", "tokenizer.json", "chat_template.jinja"];
+    let files = [
+        "vision.onnx",
+        "vision.weights",
+        "decoder.onnx",
+        "decoder.weights",
+        "tokenizer.json",
+        "chat_template.jinja",
+    ];
     let graph = |file: &str, weights: &str| {
         json!({"file": file, "weights": [weights],
             "inputs": [{"name": "x", "dtype": "f32", "shape": ["b", 4]}], "outputs": []})
@@ -79,7 +85,9 @@ fn a_value_that_no_package_has_is_refused_by_its_field() {
 
 #[test]
 fn a_file_name_cannot_leave_the_folder() {
-    for name in ["../etc/passwd", "/etc/passwd", "a/b", "a\\b", "", ".hidden", "nul\0", "package.json", "vision.onnx"] {
+    for name in
+        ["../etc/passwd", "/etc/passwd", "a/b", "a\\b", "", ".hidden", "nul\0", "package.json", "vision.onnx"]
+    {
         check("/files/5/path", json!(name), "files[5].path");
     }
     check("/decoder/graph/weights/0", json!("../decoder.weights"), "not listed");
@@ -110,7 +118,11 @@ fn a_graph_survives_its_own_bytes() {
     use prost::Message;
     let node = NodeProto {
         input: vec!["x".into(), String::new()],
-        attribute: vec![AttributeProto::int("a", -1), AttributeProto::float("f", 0.5), AttributeProto::text("s", "t")],
+        attribute: vec![
+            AttributeProto::int("a", -1),
+            AttributeProto::float("f", 0.5),
+            AttributeProto::text("s", "t"),
+        ],
         ..NodeProto::default()
     };
     let graph = GraphProto { node: vec![node], ..GraphProto::default() };

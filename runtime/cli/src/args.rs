@@ -19,7 +19,7 @@ Examples:
   rewardrt generate --model judge --messages chat.json --json
   rewardrt doctor
 
-Exit codes: 0 done, 2 usage, 3 bad package, 4 bad input, 5 provider or ONNX Runtime missing, 1 anything else.";
+Exit codes: 0 done, 2 usage, 3 bad package, 4 bad input, 5 provider or library missing, 1 other.";
 
 /// Runs vision reward models: a checkpoint becomes a package, and the package judges pictures.
 #[derive(Parser)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The package to use, a folder made by `rewardrt export`
-    #[arg(long, global = true, value_name = "DIR", env = "REWARDRT_MODEL")]
+    #[arg(long, global = true, value_name = "DIR", env = "REWARDRT_MODEL", hide_env_values = true)]
     pub(crate) model: Option<PathBuf>,
     /// Where to compute: cpu, cuda, tensorrt, or a list of them, best first. Nothing outside the list is used
     #[arg(long, global = true, value_name = "LIST", default_value = "cpu")]

@@ -12,7 +12,9 @@ use super::engine::Engine;
 use super::{Inner, Judge};
 use crate::Error;
 use crate::load::Package;
-use crate::session::{OrtDecoder, OrtVision, Providers, SessionOptions, VisionSession, library};
+use crate::session::{
+    DecoderSession, OrtDecoder, OrtVision, Placement, Providers, SessionOptions, VisionSession, library,
+};
 use crate::text::{ChatTemplate, PromptEncoder, Tokenizer};
 
 /// Sequences that decode together: both orders of a pair, and of a second one.
@@ -101,30 +103,57 @@ impl JudgeBuilder {
     pub fn open(self, package: &Path) -> Result<Judge, Error> {
         let start = Instant::now();
         let package = Package::open(package)?;
-        let encoder = encoder(&package)?;
-        let pack = match self.pack {
-            Some(pack) => pack,
-            None => Pack::builtin(&package.manifest().default_pack)?,
-        };
         let library = library::load(self.library.as_deref())?;
         let tokens = self.tokens.min(package.manifest().decoder.max_positions as usize);
         let decoder = OrtDecoder::open(&library, &package, &self.session, (self.slots, tokens))?;
         let vision = OrtVision::open(&library, &package, &self.session)?;
-        let placements =
-            [Some(decoder.placement().clone()), vision.as_ref().map(|v| v.placement().clone())];
-        let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
-        let engine = Engine::new(package.manifest(), Box::new(decoder), vision);
-        Ok(Judge {
-            inner: Arc::new(Inner {
-                package,
-                pack,
-                encoder,
-                engine: Mutex::new(engine),
-                placements: placements.into_iter().flatten().collect(),
-                load_ms: start.elapsed().as_secs_f64() * 1e3,
-            }),
-        })
+        let placements = [Some(decoder.placement().clone()), vision.as_ref().map(|v| v.placement().clone())];
+        let sessions = Sessions {
+            decoder: Box::new(decoder),
+            vision: vision.map(|v| Box::new(v) as Box<dyn VisionSession>),
+            placements: placements.into_iter().flatten().collect(),
+        };
+        assemble(package, self.pack, sessions, start)
     }
+
+    /// Puts a verified package together with sessions of the caller's own: another engine, or the stub twin in
+    /// tests. Threads, providers, slots and tokens are those of the sessions.
+    ///
+    /// # Errors
+    /// Of class package when the tokenizer or the chat template cannot be used.
+    pub fn open_with(
+        self,
+        package: Package,
+        decoder: Box<dyn DecoderSession>,
+        vision: Option<Box<dyn VisionSession>>,
+    ) -> Result<Judge, Error> {
+        assemble(package, self.pack, Sessions { decoder, vision, placements: Vec::new() }, Instant::now())
+    }
+}
+
+struct Sessions {
+    decoder: Box<dyn DecoderSession>,
+    vision: Option<Box<dyn VisionSession>>,
+    placements: Vec<Placement>,
+}
+
+fn assemble(package: Package, pack: Option<Pack>, sessions: Sessions, start: Instant) -> Result<Judge, Error> {
+    let encoder = encoder(&package)?;
+    let pack = match pack {
+        Some(pack) => pack,
+        None => Pack::builtin(&package.manifest().default_pack)?,
+    };
+    let engine = Engine::new(package.manifest(), sessions.decoder, sessions.vision);
+    Ok(Judge {
+        inner: Arc::new(Inner {
+            package,
+            pack,
+            encoder,
+            engine: Mutex::new(engine),
+            placements: sessions.placements,
+            load_ms: start.elapsed().as_secs_f64() * 1e3,
+        }),
+    })
 }
 
 fn encoder(package: &Package) -> Result<PromptEncoder, Error> {

@@ -189,7 +189,8 @@ fn a_manifest_with_a_wrong_value_is_refused_by_its_field() {
 fn a_manifest_that_was_edited_and_not_sealed_is_refused_with_both_digests() {
     let edit = |d: &Path| {
         let text = fs::read_to_string(d.join(MANIFEST_FILE)).unwrap();
-        fs::write(d.join(MANIFEST_FILE), text.replace("\"name\": \"fixture\"", "\"name\": \"another\"")).unwrap();
+        fs::write(d.join(MANIFEST_FILE), text.replace("\"name\": \"fixture\"", "\"name\": \"another\""))
+            .unwrap();
     };
     check(edit, &[MANIFEST_FILE, "SHA-256 expected", "got"]);
 }

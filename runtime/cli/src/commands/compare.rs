@@ -19,8 +19,8 @@ use crate::failure::Failure;
 use candidate::Candidate;
 
 const EXAMPLES: &str = "\
-A and B are pictures (PNG, JPEG, WebP), or for the video task folders that hold the frames to show, named so that they
-sort (001.png, 002.png, ..).
+A and B are pictures (PNG, JPEG, WebP). For the video task they are folders that
+hold the frames to show, named so that they sort: 001.png, 002.png, ..
 
 Examples:
   rewardrt compare --model judge --prompt \"a red fox in the snow\" first.png second.png

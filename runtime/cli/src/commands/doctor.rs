@@ -112,9 +112,10 @@ fn ffmpeg() -> Check {
         Some(path) => {
             Check::ok("ffmpeg", format!("{}; not used yet, videos are given as frames", path.display()))
         }
-        None => {
-            Check::note("ffmpeg", "not found; not needed yet, videos are given as frames", "nothing to do")
-        }
+        None => Check {
+            status: State::Note,
+            ..Check::ok("ffmpeg", "not found; not needed yet, videos are given as frames")
+        },
     }
 }
 

@@ -12,7 +12,8 @@ use crate::failure::Failure;
 use crate::output::{bytes, plain, table};
 
 const EXAMPLES: &str = "\
-Every file is read and compared with its SHA-256; a package that is not whole is refused with exit code 3.
+Every file is read and compared with its SHA-256; a package that is not whole is
+refused with exit code 3.
 
 Examples:
   rewardrt inspect --model judge

@@ -18,8 +18,9 @@ use crate::failure::Failure;
 use crate::output::table;
 
 const IMPORT_EXAMPLES: &str = "\
-A script is read and never run: the prompt is the string in it that asks for the report. Its hash is pinned in the
-new pack, so that a checkpoint is asked in exactly the words it was trained on.
+A script is read and never run: the prompt is the string in it that asks for the
+report. Its hash is pinned in the new pack, so that a checkpoint is asked in
+exactly the words it was trained on.
 
 Examples:
   rewardrt pack import inference.py --name flex-original --task image-pair --out flex-original

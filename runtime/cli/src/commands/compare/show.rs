@@ -196,7 +196,7 @@ mod tests {
     fn two_orders_are_shown_side_by_side() {
         let both = vec![order("ab", Some(Winner::First)), order("ba", Some(Winner::First))];
         let expected =
-            ["Neither is better", "ab      first shown", "ba      first shown", "name different candidates"];
+            ["Neither is better", "ab     first shown", "ba     first shown", "name different candidates"];
         check(&verdict(Some(Winner::Tie), both), &expected);
     }
 
