@@ -1,5 +1,8 @@
 //! The package against the reference implementation, case by case: `golden/README.md` says how the cases are made.
 
+// The measured differences are printed, for the table in golden/README.md.
+#![allow(clippy::print_stdout)]
+
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView3};
@@ -68,7 +71,6 @@ fn max_difference(got: &[f32], expected: &[f32]) -> Result<f32> {
 
 fn within(what: &str, got: &[f32], expected: &[f32], limit: f32) -> Result<()> {
     let most = max_difference(got, expected).map_err(|e| format!("{what}: {e}"))?;
-    // Shown with --nocapture, for the table in golden/README.md.
     println!("{what} {most:e}");
     // A NaN is not within anything.
     if most < limit { Ok(()) } else { Err(format!("{what} differs by {most}, over {limit}").into()) }

@@ -174,7 +174,8 @@ fn manifest(
         let resolved = options.checkpoint.canonicalize().ok()?;
         Some(resolved.file_name()?.to_string_lossy().into_owned())
     };
-    let name = options.name.clone().or_else(folder).ok_or_else(|| ExportError::Name(options.checkpoint.clone()))?;
+    let name =
+        options.name.clone().or_else(folder).ok_or_else(|| ExportError::Name(options.checkpoint.clone()))?;
     Ok(Manifest {
         format: FORMAT,
         name,

@@ -105,10 +105,14 @@ impl Error {
             Error::Load(_) | Error::Tokenizer(_) | Error::TemplateText => ErrorClass::Package,
             Error::Template(TemplateError::Unusable(_)) => ErrorClass::Package,
             Error::Library(_) => ErrorClass::Provider,
-            Error::Session(SessionError::Provider { .. } | SessionError::Version { .. }) => ErrorClass::Provider,
+            Error::Session(SessionError::Provider { .. } | SessionError::Version { .. }) => {
+                ErrorClass::Provider
+            }
             Error::Session(SessionError::Interface { .. }) => ErrorClass::Package,
             Error::Decode(error) if error.is_refusal() => ErrorClass::Input,
-            Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => ErrorClass::Input,
+            Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => {
+                ErrorClass::Input
+            }
             Error::Encode(_) | Error::Template(_) | Error::Request(_) => ErrorClass::Input,
             Error::Session(_) | Error::Decode(_) | Error::NotFinite | Error::Poisoned => ErrorClass::Other,
         }

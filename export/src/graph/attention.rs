@@ -18,7 +18,14 @@ use crate::weights::Store;
 
 impl Builder {
     /// Attention of layer `i` on rows `[tokens, hidden]`; `path` names its nodes.
-    pub(crate) fn attention(&mut self, x: &str, a: &AttentionSpec, i: usize, path: &str, form: Store) -> String {
+    pub(crate) fn attention(
+        &mut self,
+        x: &str,
+        a: &AttentionSpec,
+        i: usize,
+        path: &str,
+        form: Store,
+    ) -> String {
         let q = self.linear(x, &a.q, form);
         let q = self.rotated(&q, &format!("{path}.q"), a.q_norm.as_ref(), a.head_dim);
         let k = self.linear(x, &a.k, form);

@@ -6,9 +6,9 @@
 //! x -> layer 0 -> (+ deepstack.0 where mask) -> layer 1 -> ... -> Gather(logit_rows) -> norm -> head -> logits
 //! ```
 
+use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::package::Dtype;
 use rewardrt_models::spec::{DecoderLayer, DecoderSpec};
 
 use super::{Builder, Plan, Policy, fixed, named};
@@ -93,9 +93,9 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
 
     let form = b.policy.table();
     let table = b.weight(&spec.embedding, form);
-    let looked_up = b.op("Gather", "embedding", &[&table, names::INPUT_IDS], vec![AttributeProto::int("axis", 0)]);
     let looked_up =
-        if form == Store::F32 { looked_up } else { b.to_float("embedding.float", &looked_up) };
+        b.op("Gather", "embedding", &[&table, names::INPUT_IDS], vec![AttributeProto::int("axis", 0)]);
+    let looked_up = if form == Store::F32 { looked_up } else { b.cast_float("embedding.float", &looked_up) };
     let text = b.rows("embedding.rows", &looked_up, spec.hidden);
 
     let flat = b.op("Reshape", "feature_rows.flat", &[names::FEATURE_ROWS, &rest], vec![]);
@@ -104,7 +104,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
     let axis = b.ints("axis.1", &[1], &[1]);
     let mask = b.op("Unsqueeze", "feature_rows.mask", &[&present, &axis], vec![]);
     let index = b.op("Max", "feature_rows.index", &[&flat, &zero], vec![]);
-    let rows = FeatureRows { mask, index, zero: b.to_float("zero.float", &zero) };
+    let rows = FeatureRows { mask, index, zero: b.cast_float("zero.float", &zero) };
     let seen = b.gather(names::FEATURES, &rows.index, "features.rows");
     let x = b.op("Where", "embedding.merged", &[&rows.mask, &seen, &text], vec![]);
     (x, rows)

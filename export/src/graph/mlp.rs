@@ -22,7 +22,14 @@ impl Builder {
     }
 
     /// `down(act(up(x)))` on rows.
-    pub(crate) fn plain_mlp(&mut self, x: &str, up: &Linear, act: Activation, down: &Linear, form: Store) -> String {
+    pub(crate) fn plain_mlp(
+        &mut self,
+        x: &str,
+        up: &Linear,
+        act: Activation,
+        down: &Linear,
+        form: Store,
+    ) -> String {
         let x = self.linear(x, up, form);
         let x = self.activation(&x, act);
         self.linear(&x, down, form)
@@ -33,7 +40,9 @@ impl Builder {
         let gelu = |kind: &str| vec![AttributeProto::text("approximate", kind)];
         match activation {
             // x * sigmoid(alpha * x) with alpha = 1 is SiLU, in one kernel.
-            Activation::Silu => self.contrib("QuickGelu", &name, &[x], vec![AttributeProto::float("alpha", 1.0)]),
+            Activation::Silu => {
+                self.contrib("QuickGelu", &name, &[x], vec![AttributeProto::float("alpha", 1.0)])
+            }
             Activation::Gelu => self.op("Gelu", &name, &[x], gelu("none")),
             Activation::GeluTanh => self.op("Gelu", &name, &[x], gelu("tanh")),
         }

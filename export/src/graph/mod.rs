@@ -130,7 +130,13 @@ impl Builder {
     }
 
     /// A node of the default domain with one output, which is named like the node.
-    pub(crate) fn op(&mut self, kind: &str, name: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
+    pub(crate) fn op(
+        &mut self,
+        kind: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> String {
         self.node("", kind, name, inputs, &[name], attributes);
         name.to_owned()
     }
@@ -200,12 +206,12 @@ impl Builder {
         if let Some(cast) = self.casts.get(&stored) {
             return cast.clone();
         }
-        let cast = self.to_float(&format!("{stored}.float"), &stored);
+        let cast = self.cast_float(&format!("{stored}.float"), &stored);
         self.casts.insert(stored, cast.clone());
         cast
     }
 
-    pub(crate) fn to_float(&mut self, name: &str, value: &str) -> String {
+    pub(crate) fn cast_float(&mut self, name: &str, value: &str) -> String {
         self.op("Cast", name, &[value], vec![AttributeProto::int("to", DataType::Float as i64)])
     }
 

@@ -9,9 +9,9 @@
 //! ```
 //! Attention runs over one grid a batch row: grids of one size share a run, and never see each other.
 
+use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::package::Dtype;
 use rewardrt_models::spec::{Merger, VisionBlock, VisionSpec};
 
 use super::{Builder, Plan, Policy, fixed, named};
@@ -87,7 +87,8 @@ fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residua
     let q = b.rotate(&format!("{path}.q.rotated"), &q, ROWS);
     let k = b.rotate(&format!("{path}.k.rotated"), &k, ROWS);
     let heads = vec![AttributeProto::int("num_heads", spec.heads as i64)];
-    let attended = b.contrib("MultiHeadAttention", &format!("{path}/MultiHeadAttention"), &[&q, &k, &v], heads);
+    let attended =
+        b.contrib("MultiHeadAttention", &format!("{path}/MultiHeadAttention"), &[&q, &k, &v], heads);
     let rows = b.rows(&format!("{path}.attended.rows"), &attended, spec.hidden);
     let projected = b.linear(&rows, &block.projection, form);
     let residual = b.op("Add", &format!("{path}.attended.sum"), &[residual, &projected], vec![]);
@@ -110,7 +111,8 @@ fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &
     let form = b.policy.careful();
     let x = b.plain_mlp(&x, &merger.up, merger.activation, &merger.down, form);
     let int = AttributeProto::int;
-    let batch = b.op("Shape", &format!("{path}.batch"), &[names::PATCHES], vec![int("start", 0), int("end", 1)]);
+    let batch =
+        b.op("Shape", &format!("{path}.batch"), &[names::PATCHES], vec![int("start", 0), int("end", 1)]);
     let rest = b.ints("shape.features", &[2], &[-1, spec.output as i64]);
     let shape = b.op("Concat", &format!("{path}.shape"), &[&batch, &rest], vec![int("axis", 0)]);
     b.op("Reshape", output, &[&x, &shape], vec![]);

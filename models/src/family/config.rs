@@ -44,7 +44,9 @@ impl<'a> Reader<'a> {
             Value::Object(map) => {
                 Ok(Reader { path: path.to_owned(), map, read: RefCell::new(BTreeSet::new()) })
             }
-            _ => Err(FamilyError::Field { field: path.to_owned(), reason: "is not a JSON object".to_owned() }),
+            _ => {
+                Err(FamilyError::Field { field: path.to_owned(), reason: "is not a JSON object".to_owned() })
+            }
         }
     }
 
@@ -136,7 +138,8 @@ impl<'a> Reader<'a> {
         match self.get(key) {
             Some(found) if !allowed.contains(found) => {
                 let allowed: Vec<String> = allowed.iter().map(Value::to_string).collect();
-                Err(self.error(key, &format!("is {found}, and this family implements {}", allowed.join(" or "))))
+                Err(self
+                    .error(key, &format!("is {found}, and this family implements {}", allowed.join(" or "))))
             }
             _ => Ok(()),
         }

@@ -122,7 +122,14 @@ pub struct GridRows {
 /// Rows of a grid of `rows` x `columns` patches, in the order of the flattened patches (blocks of `merge` x
 /// `merge`). The table of `side` x `side` is resampled with its corners aligned; the rotary angles are axial: the
 /// first half of the frequencies follows the row, the second the column.
-pub fn grid_rows(rows: usize, columns: usize, merge: usize, side: usize, head_dim: usize, theta: f64) -> GridRows {
+pub fn grid_rows(
+    rows: usize,
+    columns: usize,
+    merge: usize,
+    side: usize,
+    head_dim: usize,
+    theta: f64,
+) -> GridRows {
     let frequencies = inverse_frequencies(theta, head_dim / 2);
     let (row_taps, column_taps) = (taps(rows, side), taps(columns, side));
     let count = rows * columns;
@@ -206,7 +213,10 @@ mod tests {
             layout: SectionLayout::Interleaved,
         };
         assert_eq!(streams(&rule), [0, 1, 2, 0, 1, 2, 0, 0]);
-        assert_eq!(streams(&PositionRule { layout: SectionLayout::Chunked, ..rule }), [0, 0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!(
+            streams(&PositionRule { layout: SectionLayout::Chunked, ..rule }),
+            [0, 0, 0, 0, 1, 1, 2, 2]
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use group::{
     GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict, group_rewards,
 };
 pub use judge::{Finish, MAX_ANSWER_BYTES, Outcome, WinnerSpan, judge};
-pub use probability::{Combined, NotFinite, OrderVerdict, combine, p_first};
+pub use probability::{Combined, NotFinite, OrderVerdict, TIE_MARGIN, combine, p_first};
 pub use problem::Problem;
 pub use protocol::{AnswerKind, Protocol, ProtocolError, Skeleton};
 pub use report::{Category, Dim, Report};

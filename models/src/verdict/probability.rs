@@ -48,11 +48,15 @@ pub struct Combined {
     pub position_consistent: Option<bool>,
 }
 
+/// How far a joined probability must be from one half to decide. The two logits are 32-bit floats of the order of
+/// ten, so their softmax carries about 1e-6 of rounding; a lead below that is noise, not evidence.
+pub const TIE_MARGIN: f64 = 1e-6;
+
 /// Joins the verdict of (A, B) with that of (B, A), whose first is B.
 ///
 /// If both name the same candidate, it wins. If they do not, the joined probability decides: above one half
-/// for A, below for B. A probability of exactly one half, or one that was not read in both orders, leaves one
-/// vote for each, which is a tie, and `position_consistent` is false. If one order failed there is no
+/// for A, below for B. A probability within [`TIE_MARGIN`] of one half, or one that was not read in both orders,
+/// leaves one vote for each, which is a tie, and `position_consistent` is false. If one order failed there is no
 /// verdict: half of the evidence is not taken for the whole. If both failed, the status is that of (A, B).
 pub fn combine(ab: OrderVerdict, ba: OrderVerdict) -> Combined {
     let (Some(one), Some(other)) = (winner_of(&ab), winner_of(&ba).map(Winner::flipped)) else {
@@ -64,8 +68,8 @@ pub fn combine(ab: OrderVerdict, ba: OrderVerdict) -> Combined {
     let p = ab.p_first.zip(ba.p_first).map(|(ab, ba)| (ab + (1.0 - ba)) / 2.0);
     let winner = match p {
         _ if one == other => one,
-        Some(p) if p > 0.5 => Winner::First,
-        Some(p) if p < 0.5 => Winner::Second,
+        Some(p) if p > 0.5 + TIE_MARGIN => Winner::First,
+        Some(p) if p < 0.5 - TIE_MARGIN => Winner::Second,
         _ => Winner::Tie,
     };
     let inconsistent = [ab.status, ba.status].contains(&Status::Inconsistent);

@@ -137,7 +137,12 @@ struct Sessions {
     placements: Vec<Placement>,
 }
 
-fn assemble(package: Package, pack: Option<Pack>, sessions: Sessions, start: Instant) -> Result<Judge, Error> {
+fn assemble(
+    package: Package,
+    pack: Option<Pack>,
+    sessions: Sessions,
+    start: Instant,
+) -> Result<Judge, Error> {
     let encoder = encoder(&package)?;
     let pack = match pack {
         Some(pack) => pack,
@@ -159,7 +164,8 @@ fn assemble(package: Package, pack: Option<Pack>, sessions: Sessions, start: Ins
 fn encoder(package: &Package) -> Result<PromptEncoder, Error> {
     let manifest = package.manifest();
     let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer)?)?;
-    let template = String::from_utf8(package.read(&manifest.chat_template)?).map_err(|_| Error::TemplateText)?;
+    let template =
+        String::from_utf8(package.read(&manifest.chat_template)?).map_err(|_| Error::TemplateText)?;
     // The templates of the families so far print no named token; one that does prints nothing in its place.
     let template = ChatTemplate::new(&template, Default::default())?;
     let media = MediaTokens { image: manifest.tokens.image, video: manifest.tokens.video };

@@ -5,14 +5,12 @@ use std::time::Instant;
 
 use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::{MAX_NEW_TOKENS, Task};
-use rewardrt_models::verdict::{self, Combined, Outcome, OrderVerdict, Status, Winner, judge};
+use rewardrt_models::verdict::{self, Combined, OrderVerdict, Outcome, Status, Winner, judge};
 
 use super::Inner;
 use super::generate::finish_reason;
 use super::prepare::{self, Wish};
-use super::types::{
-    ASKER, Comparison, FinishReason, Mode, OrderResult, Picture, Timing, Usage, Verdict,
-};
+use super::types::{ASKER, Comparison, FinishReason, Mode, OrderResult, Picture, Timing, Usage, Verdict};
 use crate::Error;
 use crate::decode::{Completion, Finish, Request};
 use crate::session::Features;
@@ -57,7 +55,12 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
         .map(|asked| {
             let features = Features::join(&arranged(&features, a, asked.order))?;
             let grids = arranged(&grids, a, asked.order);
-            Ok(prepare::request(&asked.prompt, &grids, Some(Arc::new(features)), wish(inner, comparison, asked)))
+            Ok(prepare::request(
+                &asked.prompt,
+                &grids,
+                Some(Arc::new(features)),
+                wish(inner, comparison, asked),
+            ))
         })
         .collect::<Result<_, Error>>()?;
     let done = engine.decoder.run_all(requests);
@@ -81,16 +84,25 @@ fn check<'a>(inner: &'a Inner, comparison: &Comparison) -> Result<&'a ImageProce
     let (a, b) = (comparison.first.len(), comparison.second.len());
     match inner.pack.task {
         Task::ImagePair if (a, b) != (1, 1) => {
-            return refuse(format!("pack {} compares one picture with one, not {a} with {b}", inner.pack.name));
+            return refuse(format!(
+                "pack {} compares one picture with one, not {a} with {b}",
+                inner.pack.name
+            ));
         }
         Task::VideoPair if a == 0 || b == 0 => {
-            return refuse(format!("pack {} compares frames with frames; give at least one each", inner.pack.name));
+            return refuse(format!(
+                "pack {} compares frames with frames; give at least one each",
+                inner.pack.name
+            ));
         }
         Task::ImagePair | Task::VideoPair => {}
     }
     let most = inner.pack.max_new_tokens.min(MAX_NEW_TOKENS) as usize;
     if comparison.options.max_new_tokens.is_some_and(|n| n == 0 || n > most) {
-        return refuse(format!("max_new_tokens is not within 1..={most}, the limit of pack {}", inner.pack.name));
+        return refuse(format!(
+            "max_new_tokens is not within 1..={most}, the limit of pack {}",
+            inner.pack.name
+        ));
     }
     match &inner.package.manifest().image {
         Some(params) => Ok(params),
@@ -108,7 +120,12 @@ fn arranged<T: Clone>(items: &[T], first: usize, order: Order) -> Vec<T> {
 }
 
 /// The prompt of one order.
-fn ask(inner: &Inner, comparison: &Comparison, order: Order, grids: &[(usize, usize)]) -> Result<Asked, Error> {
+fn ask(
+    inner: &Inner,
+    comparison: &Comparison,
+    order: Order,
+    grids: &[(usize, usize)],
+) -> Result<Asked, Error> {
     let text = inner.pack.user_text(&comparison.prompt)?.to_string();
     let mut parts: Vec<Part> = (0..grids.len()).map(Part::Image).collect();
     parts.push(Part::Text(text));
@@ -139,7 +156,12 @@ fn wish(inner: &Inner, comparison: &Comparison, asked: &Asked) -> Wish {
 }
 
 /// What one order's answer says.
-fn read(inner: &Inner, comparison: &Comparison, asked: &Asked, done: &Completion) -> Result<OrderResult, Error> {
+fn read(
+    inner: &Inner,
+    comparison: &Comparison,
+    asked: &Asked,
+    done: &Completion,
+) -> Result<OrderResult, Error> {
     let usage = Usage {
         prompt_tokens: asked.prompt.ids.len(),
         new_tokens: done.new_ids.len(),

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use rewardrt_models::prompt::segment::MediaKind;
 
+use super::Inner;
 use super::prepare::{self, Wish};
 use super::types::{FinishReason, Generate, Generation, Picture, Timing, Usage};
-use super::Inner;
 use crate::Error;
 use crate::decode::{Completion, Finish};
 use crate::session::Features;
@@ -24,15 +24,14 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         asked.chat.media.iter().map(|m| Picture::Path(PathBuf::from(&m.path))).collect();
     let pictures: Vec<&Picture> = pictures.iter().collect();
     let patches = match &manifest.image {
-        Some(params) => prepare::patches(&pictures, asked.pixels, params, |i| asked.chat.media[i].path.clone())?,
+        Some(params) => {
+            prepare::patches(&pictures, asked.pixels, params, |i| asked.chat.media[i].path.clone())?
+        }
         None if pictures.is_empty() => Vec::new(),
         None => return Err(Error::Request("the package has no vision tower and takes no pictures".into())),
     };
-    let grids: Vec<(usize, usize)> = manifest
-        .image
-        .iter()
-        .flat_map(|params| patches.iter().map(|p| prepare::merged(p, params)))
-        .collect();
+    let grids: Vec<(usize, usize)> =
+        manifest.image.iter().flat_map(|params| patches.iter().map(|p| prepare::merged(p, params))).collect();
     let lengths: Vec<usize> = grids.iter().map(|(rows, columns)| rows * columns).collect();
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     let segments = inner.encoder.segments(&asked.chat.messages, &options)?;

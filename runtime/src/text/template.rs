@@ -19,6 +19,9 @@ use super::tojson::tojson;
 
 /// Most bytes of a template: sixty times the longest one known.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+/// Instructions that one rendering may take: a chat of 1024 parts takes some 50,000, and a template that loops
+/// without end is refused within a second.
+const MAX_TEMPLATE_STEPS: u64 = 10_000_000;
 
 /// Why a chat cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -235,6 +238,7 @@ fn wire_messages<'t>(messages: &[Message], mut texts: impl Iterator<Item = &'t s
 /// methods work, and values print as Python prints them.
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(MAX_TEMPLATE_STEPS));
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);

@@ -64,14 +64,19 @@ fn tied(config: &Reader, text: &Reader) -> Result<bool, FamilyError> {
     {
         return Err(config.error("tie_word_embeddings", "differs from text_config.tie_word_embeddings"));
     }
-    if outer.is_some() { config.flag_or("tie_word_embeddings", false) } else { text.flag_or("tie_word_embeddings", false) }
+    if outer.is_some() {
+        config.flag_or("tie_word_embeddings", false)
+    } else {
+        text.flag_or("tie_word_embeddings", false)
+    }
 }
 
 fn image_processing(value: Option<&Value>, vision: &vision::Spec) -> Result<ImageProcessing, FamilyError> {
     const FILE: &str = "preprocessor_config.json";
     let missing = || FamilyError::Field {
         field: FILE.to_owned(),
-        reason: "is missing (or processor_config.json without image_processor): pixels cannot be prepared".to_owned(),
+        reason: "is missing (or processor_config.json without image_processor): pixels cannot be prepared"
+            .to_owned(),
     };
     let r = Reader::new(FILE, value.ok_or_else(missing)?)?;
     for key in ["do_convert_rgb", "do_normalize", "do_rescale", "do_resize"] {
@@ -109,7 +114,8 @@ fn pixel_bounds(r: &Reader) -> Result<(u64, u64), FamilyError> {
         let size = r.object("size")?;
         let bounds = (size.size("shortest_edge")? as u64, size.size("longest_edge")? as u64);
         size.finish()?;
-        let agrees = |key: &str, bound: u64| Ok::<_, FamilyError>(r.size_or(key, bound as usize)? as u64 == bound);
+        let agrees =
+            |key: &str, bound: u64| Ok::<_, FamilyError>(r.size_or(key, bound as usize)? as u64 == bound);
         if !agrees("min_pixels", bounds.0)? || !agrees("max_pixels", bounds.1)? {
             return Err(r.error("size", "differs from min_pixels and max_pixels"));
         }

@@ -107,6 +107,14 @@ fn check_encode(parts: Vec<Part>, lengths: &[usize], expected: &str) {
 }
 
 #[test]
+fn a_template_that_loops_without_end_is_refused() {
+    let source = "{% for a in range(9000) %}{% for b in range(9000) %}{% for c in range(9000) %}{% endfor %}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(source, BTreeMap::new()).unwrap();
+    let error = template.render(&[Message::plain(Role::User, "x")], &RenderOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("fuel"), "{error}");
+}
+
+#[test]
 fn lengths_and_slots_must_fit() {
     check_encode(vec![Part::Image(0)], &[], "1 media slots, and 0 lengths");
     check_encode(vec![Part::Image(0)], &[1, 1], "1 media slots, and 2 lengths");
