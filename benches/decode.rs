@@ -1,5 +1,5 @@
 //! One decode step of a small package, through the slot engine: plan, run, choose. The demo checkpoint is exported
-//! for it, so the time is that of the machinery (about 300 nodes and the host's share), not of reading weights.
+//! for it, so the time is that of the machinery, the graph and the host around it, and not of reading weights.
 
 // Criterion's macros make items without documentation.
 #![allow(missing_docs)]

@@ -4,7 +4,7 @@
 #   benches/measure_2b.sh CHECKPOINT WORK > benches/results/qwen3-vl-2b-cpu.md
 #
 # CHECKPOINT is a folder made by benches/make_checkpoint.py (random weights: what is measured is time and memory).
-# WORK is a folder for the packages, about three times the size of the fp16 one. Needs: GNU time, python3, and the
+# WORK is a folder for the packages, twice the size of the checkpoint. Needs: GNU time, python3, and the
 # library that `make setup` fetches. Run it on a machine that does nothing else.
 set -euo pipefail
 
