@@ -40,6 +40,7 @@ for precision in fp16 int8 int4; do
         >"$work/$precision.json"
 done
 
+cut -d ' ' -f 1 /proc/loadavg >"$work/load"
 "$work/bandwidth" >"$work/bandwidth.before"
 echo "comparing" >&2
 /usr/bin/time -v -o "$work/compare.time" \
@@ -83,6 +84,7 @@ is time and memory.
 - Command: `benches/measure_2b.sh CHECKPOINT WORK`, commit {commit}, {datetime.date.today()}
 - Machine: {cpu.group(1) if cpu else platform.processor()}, {os.cpu_count()} cores, {mb(1024 * int(memory.group(1)))} of memory, shared with other work
 - File cache before each export: {os.environ["CACHE"]}
+- Load average when the comparison began, the exports before it included: {(work / "load").read_text().strip()}
 
 ## Export
 

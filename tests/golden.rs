@@ -11,7 +11,8 @@ use rewardrt::load::Package;
 use rewardrt::media::{self, Limits, PixelRule};
 use rewardrt::preprocess::{self, Patches};
 use rewardrt::session::{
-    DecoderSession, Features, OrtDecoder, OrtVision, SessionOptions, StepInput, VisionInput, VisionSession, library,
+    DecoderSession, Features, OrtDecoder, OrtVision, SessionOptions, StepInput, VisionInput, VisionSession,
+    library,
 };
 use rewardrt::text::chat::Chat;
 use rewardrt::{Generation, Judge};

@@ -51,7 +51,8 @@ fn judge(answers: Vec<Says>) -> Judge {
     let package = Package::open(&out).unwrap();
     let manifest = package.manifest().clone();
     let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
-    let vision = OrtVision::open(&library::load(None).unwrap(), &package, &SessionOptions::default()).unwrap();
+    let vision =
+        OrtVision::open(&library::load(None).unwrap(), &package, &SessionOptions::default()).unwrap();
     let geometry = Geometry {
         slots: answers.len(),
         tokens: 8192,
@@ -77,7 +78,8 @@ struct Voice {
 
 impl Voice {
     fn new(manifest: &Manifest, tokenizer: Tokenizer) -> Voice {
-        let byte = |b: u8| (0..manifest.decoder.vocabulary).find(|&id| tokenizer.token_bytes(id) == [b]).unwrap();
+        let byte =
+            |b: u8| (0..manifest.decoder.vocabulary).find(|&id| tokenizer.token_bytes(id) == [b]).unwrap();
         let bytes = (0..=255).map(byte).collect();
         let turn = i64::from(tokenizer.controls().id("<|im_start|>").unwrap());
         Voice { bytes, eos: manifest.tokens.eos[0], turn, tokenizer }
@@ -85,7 +87,8 @@ impl Voice {
 
     fn next(&self, said: &Says, history: &[i64]) -> Answer {
         let Some(written) = self.written(history) else { return Answer::Token(self.eos) };
-        let at_digit = written.ends_with("Image ") && (said.text.is_empty() || written.len() == verdict_at(&said.text));
+        let at_digit =
+            written.ends_with("Image ") && (said.text.is_empty() || written.len() == verdict_at(&said.text));
         match said.text.as_bytes().get(written.len()) {
             _ if at_digit => self.digit(said.verdict),
             Some(b) => Answer::Token(self.bytes[usize::from(*b)]),
@@ -148,7 +151,8 @@ fn a_written_report_gives_its_winner_and_the_probability_at_its_digit() {
 
 #[test]
 fn the_written_winner_stands_when_the_report_disagrees_with_itself() {
-    let verdict = check(Says::report(report("7", "Image 2", "Image 1")), (Status::Inconsistent, Some(Winner::First)));
+    let verdict =
+        check(Says::report(report("7", "Image 2", "Image 1")), (Status::Inconsistent, Some(Winner::First)));
     assert!(!verdict.orders[0].flags.is_empty());
 }
 
@@ -172,7 +176,8 @@ fn an_answer_without_a_report_is_invalid_and_never_a_tie() {
 fn both_orders_are_combined_and_say_whether_they_agree() {
     let first = Says::report(report("7", "Image 1", "Image 1"));
     let second = Says { verdict: [1.0, 3.0], ..Says::report(report("1", "Image 2", "Image 2")) };
-    let options = CompareOptions { both_orders: true, max_new_tokens: Some(1200), ..CompareOptions::default() };
+    let options =
+        CompareOptions { both_orders: true, max_new_tokens: Some(1200), ..CompareOptions::default() };
 
     let verdict = ask(&judge(vec![first.clone(), second]), options.clone()).unwrap();
     assert_eq!((verdict.winner, verdict.position_consistent), (Some(Winner::First), Some(true)));
@@ -208,8 +213,13 @@ fn a_score_that_is_no_number_gives_no_verdict() {
 fn requests_that_cannot_be_asked_are_refused_by_name() {
     let judge = judge(vec![Says::report(String::new())]);
     let refused = |options| ask(&judge, options).unwrap_err().to_string();
-    assert!(refused(CompareOptions { max_new_tokens: Some(0), ..CompareOptions::default() }).contains("max_new_tokens"));
-    assert!(refused(CompareOptions { max_new_tokens: Some(5000), ..CompareOptions::default() }).contains("4096"));
+    assert!(
+        refused(CompareOptions { max_new_tokens: Some(0), ..CompareOptions::default() })
+            .contains("max_new_tokens")
+    );
+    assert!(
+        refused(CompareOptions { max_new_tokens: Some(5000), ..CompareOptions::default() }).contains("4096")
+    );
     let picture = || Picture::Bytes(b"GIF89a".to_vec());
     let two = Comparison::frames(CAPTION, vec![picture(), picture()], vec![picture()]);
     assert!(judge.compare(&two).unwrap_err().to_string().contains("one picture with one"));

@@ -165,14 +165,15 @@ impl<'a> Reader<'a> {
         self.read.borrow_mut().extend(keys.iter().map(|k| (*k).to_owned()));
     }
 
-    /// Refuses any key that nobody read.
+    /// Refuses any key that nobody read, unless its value is null, which says nothing.
     ///
     /// # Errors
     /// [`FamilyError::UnknownKey`] with the first of them.
     pub fn finish(self) -> Result<(), FamilyError> {
         let read = self.read.borrow();
-        match self.map.keys().find(|k| !read.contains(*k) && !INERT.contains(&k.as_str())) {
-            Some(key) => Err(FamilyError::UnknownKey { field: self.field(key) }),
+        let unread = |k: &str| !read.contains(k) && !INERT.contains(&k);
+        match self.map.iter().find(|(k, v)| unread(k) && !v.is_null()) {
+            Some((key, _)) => Err(FamilyError::UnknownKey { field: self.field(key) }),
             None => Ok(()),
         }
     }

@@ -82,6 +82,9 @@ fn image_processing(value: Option<&Value>, vision: &vision::Spec) -> Result<Imag
     for key in ["do_convert_rgb", "do_normalize", "do_rescale", "do_resize"] {
         r.only(key, &[json!(true)])?;
     }
+    for key in ["do_center_crop", "do_pad"] {
+        r.only(key, &[json!(false)])?;
+    }
     r.only("resample", &[json!(3)])?;
     r.only("image_processor_type", &[json!("Qwen2VLImageProcessor"), json!("Qwen2VLImageProcessorFast")])?;
     let (min_pixels, max_pixels) = pixel_bounds(&r)?;
@@ -100,8 +103,10 @@ fn image_processing(value: Option<&Value>, vision: &vision::Spec) -> Result<Imag
     if patch as usize != vision.patch_dim || image.merge_size as usize != vision.merge {
         return Err(r.error("patch_size", "differs from the vision tower's patches"));
     }
-    // Where the processor puts its tensors, and what its class is called, changes no pixel.
+    // Where the processor puts its tensors, how it groups them, and what its class is called, changes no pixel;
+    // `default_to_square` reads a size given as one number, which this one is not.
     r.ignore(&["processor_class", "data_format", "device", "input_data_format", "return_tensors"]);
+    r.ignore(&["default_to_square", "disable_grouping"]);
     r.finish()?;
     Ok(image)
 }

@@ -65,6 +65,21 @@ fn both_layouts_say_the_same() {
     assert_eq!(spec(&present), spec(&legacy()));
 }
 
+/// Trainers save every setting of a processor, most of them unset.
+#[test]
+fn a_key_that_says_nothing_is_no_surprise() {
+    let mut saved = legacy();
+    let unset = json!({"crop_size": null, "do_center_crop": null, "do_pad": false, "pad_size": null, "max_pixels": null,
+        "min_pixels": null, "default_to_square": true, "disable_grouping": null, "data_format": "channels_first"});
+    let processor = saved.image_processor.as_mut().unwrap().as_object_mut().unwrap();
+    processor.extend(unset.as_object().unwrap().clone());
+    saved.config["text_config"]["sliding_window"] = Value::Null;
+    assert_eq!(spec(&saved), spec(&legacy()));
+
+    saved.image_processor.as_mut().unwrap()["do_center_crop"] = json!(true);
+    assert!(spec(&saved).unwrap_err().to_string().contains("do_center_crop"));
+}
+
 #[test]
 fn a_value_that_changes_the_mathematics_is_refused_by_name() {
     check("/text_config/hidden_act", json!("gelu"), "text_config.hidden_act");
