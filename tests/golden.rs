@@ -3,22 +3,20 @@
 // The measured differences are printed, for the table in golden/README.md.
 #![allow(clippy::print_stdout)]
 
+mod drive;
+
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView3};
+use drive::{Exported, Prompt, Sessions};
+use ndarray::Array2;
 use rewardrt::judge::{FinishReason, Generate, Sampling};
 use rewardrt::load::Package;
 use rewardrt::media::{self, Limits, PixelRule};
-use rewardrt::preprocess::{self, Patches};
-use rewardrt::session::{
-    DecoderSession, Features, OrtDecoder, OrtVision, SessionOptions, StepInput, VisionInput, VisionSession,
-    library,
-};
-use rewardrt::text::chat::Chat;
+use rewardrt::preprocess;
+use rewardrt::session::{DecoderSession, library};
 use rewardrt::{Generation, Judge};
-use rewardrt_export::Options;
 use rewardrt_models::package::{Manifest, Precision};
-use rewardrt_models::spec::position::{Positions, Rotary, Span, grid_rows};
+use rewardrt_models::spec::position::{Positions, Span};
 use rewardrt_tests::{Golden, Result, golden_cases, golden_models};
 
 /// Largest difference of a logit, and the margin under which a greedy step is open.
@@ -28,37 +26,19 @@ const PIXELS: f32 = 1e-6;
 /// Largest difference of a vision feature; features are of the order of 1 to 10.
 const VISION: f32 = 1e-3;
 
-fn export(model: &Path, precision: Precision) -> Result<(tempfile::TempDir, std::path::PathBuf)> {
-    let folder = tempfile::tempdir()?;
-    let out = folder.path().join("package");
-    let checkpoint = model.join("checkpoint");
-    let options = Options { checkpoint, out: out.clone(), precision, name: None, force: false };
-    rewardrt_export::export(&options, &mut |_| {})?;
-    Ok((folder, out))
-}
-
 /// Runs `check` on every case of every golden model, with the model's fp32 package.
 fn for_each_case(mut check: impl FnMut(&Golden, &Path) -> Result<()>) -> Result<()> {
     for model in golden_models()? {
-        let (_folder, package) = export(&model, Precision::Fp32)?;
+        let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
         for case in golden_cases(&model)? {
-            check(&case, &package).map_err(|e| format!("{} {}: {e}", model.display(), case.name))?;
+            check(&case, &package.path()).map_err(|e| format!("{} {}: {e}", model.display(), case.name))?;
         }
     }
     Ok(())
 }
 
-fn chat(case: &Golden) -> Result<Chat> {
-    let mut chat = Chat::from_json(&std::fs::read(&case.messages)?)?;
-    let folder = case.messages.parent().ok_or("messages.json lies in no folder")?;
-    for file in &mut chat.media {
-        file.path = folder.join(&file.path).display().to_string();
-    }
-    Ok(chat)
-}
-
 fn generate(judge: &Judge, case: &Golden, max_new_tokens: usize) -> Result<Generation> {
-    let chat = chat(case)?;
+    let chat = drive::chat(case)?;
     let pixels = PixelRule::Reference;
     Ok(judge.generate(&Generate { chat, sampling: Sampling::Greedy, max_new_tokens, pixels })?)
 }
@@ -77,72 +57,24 @@ fn within(what: &str, got: &[f32], expected: &[f32], limit: f32) -> Result<()> {
     if most < limit { Ok(()) } else { Err(format!("{what} differs by {most}, over {limit}").into()) }
 }
 
-/// The patches of a case's pictures; resized bytes are compared on the way.
-fn pictures(case: &Golden, manifest: &Manifest) -> Result<Vec<Patches>> {
+/// Compares the resized bytes of a case's pictures, before they are normalised.
+fn compare_resized(case: &Golden, manifest: &Manifest) -> Result<()> {
     let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
-    let mut all = Vec::new();
-    for (i, file) in chat(case)?.media.iter().enumerate() {
+    for (i, file) in drive::chat(case)?.media.iter().enumerate() {
         let rgb = media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
-        let resized = preprocess::fit(&rgb, params)?;
-        if resized.data() != case.u8(&format!("resized_{i}"))? {
+        if preprocess::fit(&rgb, params)?.data() != case.u8(&format!("resized_{i}"))? {
             return Err(format!("picture {i} is resized to other bytes").into());
         }
-        all.push(preprocess::prepare(&rgb, params)?);
     }
-    Ok(all)
-}
-
-fn see(vision: &mut OrtVision, manifest: &Manifest, pictures: &[Patches]) -> Result<Features> {
-    let v = manifest.vision.as_ref().ok_or("no vision tower")?;
-    let mut all = Vec::new();
-    for picture in pictures {
-        let [_, rows, columns] = picture.grid.map(|n| n as usize);
-        let grid = grid_rows(rows, columns, 2, v.position_side as usize, v.head_dim as usize, v.rotary_theta);
-        let patches = ArrayView3::from_shape((1, picture.rows(), picture.row_len()), &picture.values)?;
-        all.push(vision.run(&VisionInput { patches, grid: &grid })?);
-    }
-    if all.is_empty() {
-        let zero = || Array2::zeros((1, v.hidden as usize));
-        return Ok(Features { rows: zero(), deepstack: (0..v.deepstack).map(|_| zero()).collect() });
-    }
-    Ok(Features::join(&all)?)
-}
-
-/// One prefill of the whole prompt in the first slot, with the reference's ids and positions.
-fn prefill(case: &Golden, manifest: &Manifest, features: &Features) -> Result<StepInput> {
-    let ids = case.i64("input_ids")?;
-    let placeholder = i64::from(manifest.tokens.image.ok_or("no picture token")?);
-    let mut next = -1;
-    let feature_rows = ids.iter().map(|&id| {
-        next += i64::from(id == placeholder);
-        if id == placeholder { next } else { -1 }
-    });
-    let positions = case.i64("position_ids")?;
-    let rotary = Rotary::new(&manifest.decoder.position);
-    let (mut cos, mut sin) = (Vec::new(), Vec::new());
-    for t in 0..ids.len() {
-        rotary.push([0, 1, 2].map(|axis| positions[axis * ids.len() + t]), &mut cos, &mut sin);
-    }
-    Ok(StepInput {
-        first_slot: 0,
-        columns: ids.len(),
-        feature_rows: feature_rows.collect(),
-        features: features.rows.iter().copied().collect(),
-        deepstack: features.deepstack.iter().map(|table| table.iter().copied().collect()).collect(),
-        cos,
-        sin,
-        seqlens_k: vec![ids.len() as i32 - 1],
-        query_seqlens: vec![ids.len() as i32],
-        logit_rows: vec![ids.len() as i64 - 1],
-        ids,
-    })
+    Ok(())
 }
 
 #[test]
 fn pictures_become_the_same_bytes_and_values() -> Result<()> {
     for_each_case(|case, package| {
         let manifest = Package::open(package)?.manifest().clone();
-        let patches = pictures(case, &manifest)?;
+        compare_resized(case, &manifest)?;
+        let patches = drive::pictures(case, &manifest)?;
         if patches.is_empty() {
             return Ok(());
         }
@@ -184,10 +116,8 @@ fn positions_are_those_of_the_reference() -> Result<()> {
 fn features_and_first_logits_are_those_of_the_reference() -> Result<()> {
     let library = library::load(None)?;
     for_each_case(|case, package| {
-        let package = Package::open(package)?;
-        let (manifest, options) = (package.manifest(), SessionOptions::default());
-        let mut vision = OrtVision::open(&library, &package, &options)?.ok_or("no vision tower")?;
-        let features = see(&mut vision, manifest, &pictures(case, manifest)?)?;
+        let mut sessions = Sessions::open(&library, package, (1, 512))?;
+        let features = drive::see(case, &sessions.manifest, &mut sessions.vision)?;
         if case.has("vision") {
             let flat = |table: &Array2<f32>| table.iter().copied().collect::<Vec<f32>>();
             within("vision", &flat(&features.rows), &case.f32("vision")?, VISION)?;
@@ -196,8 +126,8 @@ fn features_and_first_logits_are_those_of_the_reference() -> Result<()> {
                 within(&name, &flat(table), &case.f32(&name)?, VISION)?;
             }
         }
-        let mut decoder = OrtDecoder::open(&library, &package, &options, (1, 512))?;
-        let logits = decoder.run(&prefill(case, manifest, &features)?)?;
+        let prompt = Prompt::of(case, &sessions.manifest, &mut sessions.vision)?;
+        let logits = sessions.decoder.run(&prompt.step(&sessions.manifest, 0, 0..prompt.ids.len()))?;
         let logits: Vec<f32> = logits.iter().copied().collect();
         within("first_logits", &logits, &case.f32("first_logits")?, LOGITS)
     })

@@ -4,6 +4,9 @@
 // The helpers below are test code too, which the lint cannot see.
 #![allow(clippy::unwrap_used)]
 
+mod drive;
+
+use drive::Exported;
 use rewardrt::judge::{CompareOptions, FinishReason, Mode};
 use rewardrt::load::Package;
 use rewardrt::session::stub::{Answer, Scene};
@@ -42,13 +45,8 @@ impl Says {
 
 /// The demo package with a decoder that gives `answers[slot]`.
 fn judge(answers: Vec<Says>) -> Judge {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("package");
-    let checkpoint = root().join("models/demo/checkpoint");
-    let (precision, name, force) = (Precision::Fp32, None, false);
-    let options = rewardrt_export::Options { checkpoint, out: out.clone(), precision, name, force };
-    rewardrt_export::export(&options, &mut |_| {}).unwrap();
-    let package = Package::open(&out).unwrap();
+    let exported = Exported::new(&root().join("models/demo/checkpoint"), Precision::Fp32).unwrap();
+    let package = Package::open(&exported.path()).unwrap();
     let manifest = package.manifest().clone();
     let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
     let vision =
