@@ -36,7 +36,8 @@ class Stage:
         self.reference = copy.deepcopy(run.mean)
 
     def step(self, rows):
-        """Gradients of one step on `rows` pairs; returns the loss and counts (preferred side more likely than before)."""
+        """Gradients of one step on `rows` pairs; returns the loss and counts: of own reports the true ones, and of the
+        wrong ones those that are less preferred than the truth."""
         rng = seeded("train", "dpo", self.run.step)
         pairs = [report.random_pair(rng, None, 0.3) for _ in range(rows)]
         pictures = [pair.pictures(rng, SIZE) for pair in pairs]

@@ -22,7 +22,7 @@ def write(model, writer, pairs, pictures, sample=False, heads=None):
     model.eval()
     out = model.generate(input_ids=ids, attention_mask=mask, pixel_values=pixels, image_grid_thw=grid,
                          mm_token_type_ids=(ids == writer.picture).int(), max_new_tokens=LONGEST, do_sample=sample,
-                         top_k=0, eos_token_id=writer.end, pad_token_id=writer.pad)
+                         eos_token_id=writer.end, pad_token_id=writer.pad, **({"top_k": 0} if sample else {}))
     model.train(training)
     answers = []
     for row in out[:, length:].tolist():

@@ -1,4 +1,4 @@
-"""The network: a Qwen3-VL of 4 to 5 million parameters, its fast vision path, and its checkpoint folder.
+"""The network: a Qwen3-VL of about 2 million parameters, its fast vision path, and its checkpoint folder.
 
 Only the training is fast-pathed: `fast_vision` changes how the published modules are computed for pictures of one
 size, not what they compute, and `recipe_test.py` compares the two. A saved checkpoint is an ordinary one.
@@ -18,10 +18,11 @@ PATCH, MERGE = 16, 2
 GRID = SIZE // PATCH
 
 
-def build(writer, hidden=192, layers=5, vision_hidden=160, vision_layers=4):
+def build(writer, hidden=128, layers=4, vision_hidden=128, vision_layers=4):
     """A fresh model for the tokenizer of `writer`, float32.
 
-    Two deepstack outputs go in behind the first two decoder layers. The position table has exactly one row per patch
+    One deepstack output goes in behind the first decoder layer: its merger is as wide as the main one, and a second
+    would cost more than a block. The position table has exactly one row per patch
     of a picture, so that nothing is interpolated for pictures of `SIZE`.
     """
     ids = writer.ids
@@ -30,9 +31,10 @@ def build(writer, hidden=192, layers=5, vision_hidden=160, vision_layers=4):
                 num_attention_heads=hidden // 32, num_key_value_heads=hidden // 64, head_dim=32, rope_parameters=rope,
                 max_position_embeddings=4096, tie_word_embeddings=True, hidden_act="silu", bos_token_id=None,
                 eos_token_id=writer.end, pad_token_id=writer.pad)
-    vision = dict(depth=vision_layers, hidden_size=vision_hidden, num_heads=vision_hidden // 40, out_hidden_size=hidden,
-                  intermediate_size=3 * vision_hidden, patch_size=PATCH, spatial_merge_size=MERGE, temporal_patch_size=2,
-                  num_position_embeddings=GRID ** 2, deepstack_visual_indexes=[1, 2], hidden_act="gelu_pytorch_tanh")
+    vision = dict(depth=vision_layers, hidden_size=vision_hidden, num_heads=vision_hidden // 32, out_hidden_size=hidden,
+                  intermediate_size=3 * vision_hidden, patch_size=PATCH, spatial_merge_size=MERGE,
+                  temporal_patch_size=2, num_position_embeddings=GRID ** 2, deepstack_visual_indexes=[1],
+                  hidden_act="gelu_pytorch_tanh")
     config = tf.Qwen3VLConfig(
         text_config=text, vision_config=vision, tie_word_embeddings=True, image_token_id=writer.picture,
         video_token_id=ids["<|video_pad|>"], vision_start_token_id=ids["<|vision_start|>"],
@@ -98,7 +100,7 @@ def positions(row, picture_id):
 def logits(model, batch):
     """Logits [B, S, V] of a batch of `data.py`. Padding stands on the right, so the causal mask alone is right."""
     keys = ("input_ids", "pixel_values", "image_grid_thw", "position_ids", "mm_token_type_ids")
-    return model(**{key: batch[key] for key in keys}, use_cache=False).logits
+    return model(**{key: batch.get(key) for key in keys}, use_cache=False).logits
 
 
 def processor(tok):

@@ -46,4 +46,5 @@ def optimizers(model, lr, weight_decay=0.01):
     for name, p in model.named_parameters():
         within = ".layers." in name or ".blocks." in name
         (matrices if within and p.ndim == 2 else rest).append(p)
-    return [Muon(matrices, lr, weight_decay), torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)]
+    adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=weight_decay)
+    return [Muon(matrices, lr, weight_decay), adam]

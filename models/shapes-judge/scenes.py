@@ -125,8 +125,9 @@ def degrade(rng, picture, quality):
         keep = rng.uniform(0.25, 0.4)
         return Image.fromarray((pixels * keep + 128 * (1 - keep)).astype(np.uint8))
     if quality == "noisy":
-        noise = np.random.default_rng(rng.getrandbits(32)).standard_normal((picture.height, picture.width, 3), np.float32)
-        pixels = np.asarray(picture, dtype=np.float32) + rng.uniform(28, 45) * noise
+        pixels = np.asarray(picture, dtype=np.float32)
+        noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(pixels.shape, np.float32)
+        pixels = pixels + rng.uniform(28, 45) * noise
         return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if quality == "blocky":
         file = io.BytesIO()

@@ -11,7 +11,7 @@ import transformers as tf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 import report
-from scenes import BACKGROUNDS, CLEAN, FAULTY, SIZE, seeded
+from scenes import SIZE, seeded
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
            "<|video_pad|>")
@@ -32,7 +32,8 @@ FRAME = [
     '{"prompt":"', *(f'"}},{{"name":"{name}","dims":[{{"name":"' for name in report.CATEGORIES[1:]),
     f'","categories":[{{"name":"{report.CATEGORIES[0]}","dims":[{{"name":"', '","categories":[],"reason":"',
     '","reason_1":"', '","reason_2":"', '","score_1":', ',"score_2":', '},{"name":"', '}],"cat_reason":"',
-    '","cat_winner":"Image ', '"}],"reason":"', '","winner":"Image ', '"}', " (not", " background", " left of", " right of",
+    '","cat_winner":"Image ', '"}],"reason":"', '","winner":"Image ', '"}',
+    " (not", " background", " left of", " right of",
     *report.DIMENSIONS[1], *report.DIMENSIONS[2], *report.REASONS_A.values(), *report.REASONS_B.values(),
     report.REASON_C, *report.REASON.values(), *PROMPT.split(HOLE)]
 
@@ -64,8 +65,8 @@ def corpus():
         yield PROMPT.replace(HOLE, pair.prompt)
         yield report.text(report.report(pair))
         yield skeleton(pair.prompt) + 'Image 1"}'
-    yield from (caption(pair.scenes) for pair in [report.random_pair(rng)])
-    yield from ["user\n", "assistant\n", "system\n", *(f"{q}, {b} background; " for q in (CLEAN,) + FAULTY for b in BACKGROUNDS)]
+        yield caption(pair.scenes)
+    yield from ("user\n", "assistant\n", "system\n")
 
 
 def skeleton(prompt):
@@ -74,8 +75,13 @@ def skeleton(prompt):
 
 
 def caption(scenes):
-    """Plain descriptions, the answer of the first training stage: every picture in the words that reports use."""
-    return "; ".join(f"{scene.phrase()}, {scene.quality}, {scene.background} background" for scene in scenes)
+    """The answer of the first training stage: for every picture a line a group, one for quality, one for background.
+
+    Each line begins as the same words begin within a report, so they are the same tokens, and what is learned about
+    them here need not be learned again.
+    """
+    return "\n\n".join("\n".join([" ".join(group.words()) for group in scene.groups] + [
+        scene.quality, f"{scene.background} background"]) for scene in scenes)
 
 
 class Writer:
@@ -105,6 +111,10 @@ class Writer:
     def asked(self, prompt):
         """Ids of the judge's question about two pictures."""
         return self.head(2, PROMPT.replace(HOLE, prompt))
+
+    def unseen(self, prompt):
+        """Ids of the question without its pictures."""
+        return self.head(0, PROMPT.replace(HOLE, prompt))
 
     def answer(self, words):
         """Ids of an answer with its end token."""
