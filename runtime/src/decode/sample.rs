@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
+use serde::Serialize;
 
 /// How tokens are chosen.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
 pub enum Sampling {
     /// The best token at every step, the lowest id of equals.
     Greedy,

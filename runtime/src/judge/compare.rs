@@ -148,7 +148,7 @@ fn wish(inner: &Inner, comparison: &Comparison, asked: &Asked) -> Wish {
     let options = &comparison.options;
     let most = options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize);
     Wish {
-        sampling: inner.sampling(options.sampling).0,
+        sampling: inner.sampling(options.sampling),
         max_new_tokens: if options.verdict_only { 0 } else { most },
         stop: inner.package.manifest().tokens.eos.clone(),
         watch: asked.verdict_ids.to_vec(),
@@ -270,7 +270,7 @@ fn assemble(inner: &Inner, comparison: &Comparison, orders: Vec<OrderResult>, ti
         mode: if comparison.options.verdict_only { Mode::VerdictOnly } else { Mode::Report },
         pack: inner.pack.identity(),
         pixels: comparison.options.pixels,
-        sampling: inner.sampling(comparison.options.sampling).1,
+        sampling: inner.sampling(comparison.options.sampling),
         orders,
         usage,
         timing_ms: timing,

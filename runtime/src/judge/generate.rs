@@ -42,7 +42,7 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
     let (features, vision) = engine.see(&patches)?;
     let features = if features.is_empty() { None } else { Some(Arc::new(Features::join(&features)?)) };
     let wish = Wish {
-        sampling: inner.sampling(asked.sampling).0,
+        sampling: inner.sampling(asked.sampling),
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
         watch: Vec::new(),

@@ -111,8 +111,8 @@ impl Inner {
         self.engine.lock().map_err(|_| Error::Poisoned)
     }
 
-    /// The parameters of a request, and how the result records them.
-    fn sampling(&self, asked: Sampling) -> (crate::decode::Sampling, SamplingRecord) {
+    /// The values that a request is run with.
+    fn sampling(&self, asked: Sampling) -> crate::decode::Sampling {
         types::resolve(asked, &self.package.manifest().generation)
     }
 }

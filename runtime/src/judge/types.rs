@@ -124,8 +124,8 @@ pub struct Verdict {
     pub pack: PackIdentity,
     /// How files became pixels.
     pub pixels: PixelRule,
-    /// How tokens were chosen: `greedy`, or the values and the seed.
-    pub sampling: SamplingRecord,
+    /// How tokens were chosen: greedily, or by these values and this seed.
+    pub sampling: decode::Sampling,
     /// One entry an order.
     pub orders: Vec<OrderResult>,
     /// Tokens of all orders.
@@ -171,27 +171,6 @@ pub enum FinishReason {
     Length,
     /// Nothing was written: the answer was forced.
     Forced,
-}
-
-/// How tokens were chosen, as recorded in a result.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "kind")]
-pub enum SamplingRecord {
-    /// The most probable token.
-    Greedy,
-    /// Seeded sampling.
-    Seeded {
-        /// Divisor of the logits.
-        temperature: f32,
-        /// Nucleus.
-        top_p: f32,
-        /// Most tokens considered; 0 means all.
-        top_k: u32,
-        /// Factor against tokens already present.
-        repetition_penalty: f32,
-        /// Seed.
-        seed: u64,
-    },
 }
 
 /// Token counts.
@@ -266,8 +245,8 @@ pub struct Generation {
 /// The role that a pack's question is asked in.
 pub(crate) const ASKER: Role = Role::User;
 
-/// The parameters of a request, and how its result records them.
-pub(super) fn resolve(asked: Sampling, defaults: &GenerationDefaults) -> (decode::Sampling, SamplingRecord) {
+/// The values that a request is run with.
+pub(super) fn resolve(asked: Sampling, defaults: &GenerationDefaults) -> decode::Sampling {
     let (temperature, top_p, top_k, repetition_penalty, seed) = match asked {
         Sampling::Custom { temperature, top_p, top_k, repetition_penalty, seed } => {
             (temperature, top_p, top_k, repetition_penalty, seed)
@@ -278,10 +257,7 @@ pub(super) fn resolve(asked: Sampling, defaults: &GenerationDefaults) -> (decode
             let temperature = if d.do_sample { d.temperature } else { 0.0 };
             (temperature, d.top_p, d.top_k, d.repetition_penalty, seed)
         }
-        Sampling::Greedy => return (decode::Sampling::Greedy, SamplingRecord::Greedy),
+        Sampling::Greedy => return decode::Sampling::Greedy,
     };
-    (
-        decode::Sampling::Seeded { temperature, top_p, top_k, repetition_penalty, seed },
-        SamplingRecord::Seeded { temperature, top_p, top_k, repetition_penalty, seed },
-    )
+    decode::Sampling::Seeded { temperature, top_p, top_k, repetition_penalty, seed }
 }

@@ -127,7 +127,8 @@ fn disagreement(flag: &Flag) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rewardrt::judge::{FinishReason, ModelInfo, SamplingRecord, Timing, Usage};
+    use rewardrt::decode::Sampling;
+    use rewardrt::judge::{FinishReason, ModelInfo, Timing, Usage};
     use rewardrt::media::PixelRule;
     use rewardrt_models::prompt::pack::PackIdentity;
     use rewardrt_models::verdict::{Category, Dim, Problem};
@@ -158,7 +159,7 @@ mod tests {
             mode: Mode::Report,
             pack: PackIdentity { name: "p".to_owned(), version: 1, prompt_sha256: String::new() },
             pixels: PixelRule::Reference,
-            sampling: SamplingRecord::Greedy,
+            sampling: Sampling::Greedy,
             orders,
             usage: Usage::default(),
             timing_ms: Timing::default(),
