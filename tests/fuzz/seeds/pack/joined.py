@@ -1,0 +1,2 @@
+x = ('Judge {x} categories [' + item["p"] + "]\n"
+  'cat_winner ' f'{{}}')
