@@ -166,7 +166,7 @@ fn encoder(package: &Package) -> Result<PromptEncoder, Error> {
     let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer)?)?;
     let template =
         String::from_utf8(package.read(&manifest.chat_template)?).map_err(|_| Error::TemplateText)?;
-    // The templates of the families so far print no named token; one that does prints nothing in its place.
+    // A package holds no named tokens: a template that reads one is refused.
     let template = ChatTemplate::new(&template, Default::default())?;
     let media = MediaTokens { image: manifest.tokens.image, video: manifest.tokens.video };
     Ok(PromptEncoder::new(tokenizer, template, media)?)

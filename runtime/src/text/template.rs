@@ -91,13 +91,17 @@ pub struct ChatTemplate {
 }
 
 const NAME: &str = "chat_template";
+/// Tokens that the reference gives to templates by name.
+const NAMED_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 impl ChatTemplate {
     /// Compiles a Jinja template with the settings of the reference. `special_tokens` are the named tokens
     /// of the tokenizer's config (`bos_token`, `eos_token`...), which templates may print.
     ///
     /// # Errors
-    /// [`TemplateError::Unusable`] when the template is too long or has a syntax error.
+    /// [`TemplateError::Unusable`] when the template is too long, has a syntax error, or reads a named token that is
+    /// not among `special_tokens`: the reference would print it, and nothing would stand in its place.
     pub fn new(source: &str, special_tokens: BTreeMap<String, String>) -> Result<Self, TemplateError> {
         if source.len() > MAX_TEMPLATE_BYTES {
             let why = format!("it has {} bytes, above the limit of {MAX_TEMPLATE_BYTES}", source.len());
@@ -111,6 +115,15 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|e| TemplateError::Unusable(explain(&e)))?;
+        let template = environment.get_template(NAME).map_err(|e| TemplateError::Unusable(explain(&e)))?;
+        let read = template.undeclared_variables(false);
+        if let Some(name) =
+            NAMED_TOKENS.iter().find(|n| read.contains(**n) && !special_tokens.contains_key(**n))
+        {
+            let why =
+                format!("it reads {name}, which the package does not hold; take it out of the template");
+            return Err(TemplateError::Unusable(why));
+        }
         Ok(ChatTemplate { environment, special_tokens, mark })
     }
 

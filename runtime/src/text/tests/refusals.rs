@@ -107,6 +107,15 @@ fn check_encode(parts: Vec<Part>, lengths: &[usize], expected: &str) {
 }
 
 #[test]
+fn a_template_that_reads_a_token_nobody_holds_is_refused() {
+    let source = "{{ bos_token }}{{ messages[0].content }}";
+    let error = ChatTemplate::new(source, BTreeMap::new()).unwrap_err();
+    assert!(error.to_string().contains("it reads bos_token"), "{error}");
+    let held = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
+    assert!(ChatTemplate::new(source, held).is_ok());
+}
+
+#[test]
 fn a_template_that_loops_without_end_is_refused() {
     let source = "{% for a in range(9000) %}{% for b in range(9000) %}{% for c in range(9000) %}{% endfor %}{% endfor %}{% endfor %}";
     let template = ChatTemplate::new(source, BTreeMap::new()).unwrap();
