@@ -26,8 +26,9 @@ impl Provider {
         }
     }
 
-    /// The plugin that ONNX Runtime loads for the provider from its own folder, and what the plugin needs.
-    fn library(self) -> Option<(&'static str, &'static str)> {
+    /// The plugin that ONNX Runtime loads for the provider from its own folder, and what the plugin needs; none for
+    /// the provider that is built in.
+    pub fn library(self) -> Option<(&'static str, &'static str)> {
         match self {
             Provider::Cpu => None,
             Provider::Cuda => Some(("libonnxruntime_providers_cuda.so", "CUDA 13 and cuDNN 9")),

@@ -90,11 +90,12 @@ fn telemetry() -> Check {
 
 /// A provider needs its plugin beside the library. Whether it also finds its card shows when a model is opened.
 fn provider(provider: Provider, library: &Library) -> Check {
-    let (name, plugin) = match provider {
-        Provider::Cpu => return Check::ok("provider cpu", "built into the library"),
-        Provider::Cuda => ("provider cuda", "libonnxruntime_providers_cuda.so"),
-        Provider::TensorRt => ("provider tensorrt", "libonnxruntime_providers_tensorrt.so"),
+    let name = match provider {
+        Provider::Cpu => "provider cpu",
+        Provider::Cuda => "provider cuda",
+        Provider::TensorRt => "provider tensorrt",
     };
+    let Some((plugin, _)) = provider.library() else { return Check::ok(name, "built into the library") };
     if library.folder().join(plugin).is_file() {
         return Check::ok(
             name,
