@@ -12,6 +12,7 @@ PROMPT := a painting of an ocean with clouds and birds, day time, low depth fiel
 GOLDEN_PYTHON := .golden/venv/bin/python
 # One seed for each head layout: 4 query heads to 2 KV heads, to 1, and 6 to 2; tied and untied heads.
 SEEDS := 4 5 7
+FAMILIES := $(patsubst tests/golden/%/reference.py,%,$(wildcard tests/golden/*/reference.py))
 
 .PHONY: setup demo test check golden bench
 
@@ -46,10 +47,10 @@ check:
 
 golden: setup .golden/venv/ready
 	rm -rf .golden/cases
-	set -e; for seed in $(SEEDS); do for layout in current legacy; do for dtype in fp32 bf16; do \
-		$(GOLDEN_PYTHON) tests/golden/make_reference.py --seed $$seed --layout $$layout --dtype $$dtype \
-			--out .golden/cases/$$seed-$$layout-$$dtype; \
-	done; done; done
+	set -e; for family in $(FAMILIES); do for seed in $(SEEDS); do for layout in current legacy; do for dtype in fp32 bf16; do \
+		$(GOLDEN_PYTHON) tests/golden/make_reference.py --family $$family --seed $$seed --layout $$layout --dtype $$dtype \
+			--out .golden/cases/$$family/$$seed-$$layout-$$dtype; \
+	done; done; done; done
 	REWARDRT_GOLDEN=$(CURDIR)/.golden/cases $(RUN_TESTS) -p rewardrt-tests --test golden
 
 bench: setup

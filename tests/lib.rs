@@ -13,16 +13,18 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The folders that hold `checkpoint/` and `cases/`: those of `REWARDRT_GOLDEN` when it is set, else the committed
-/// ones, sorted by name.
+/// The folders `FAMILY/NAME` that hold `checkpoint/` and `cases/`: those in `REWARDRT_GOLDEN` when it is set, else the
+/// committed ones, sorted by path.
 pub fn golden_models() -> Result<Vec<PathBuf>> {
-    let home =
-        std::env::var_os("REWARDRT_GOLDEN").map_or_else(|| root().join("tests/golden/data"), PathBuf::from);
-    let folders = folders_in(&home)?;
-    if folders.is_empty() {
+    let home = std::env::var_os("REWARDRT_GOLDEN").map_or_else(|| root().join("tests/golden"), PathBuf::from);
+    let mut models = Vec::new();
+    for family in folders_in(&home)? {
+        models.extend(folders_in(&family)?.into_iter().filter(|model| model.join("checkpoint").is_dir()));
+    }
+    if models.is_empty() {
         return Err(format!("no golden models in {}: run `make golden`", home.display()).into());
     }
-    Ok(folders)
+    Ok(models)
 }
 
 /// The chats of one golden model, by name.

@@ -5,7 +5,7 @@
 #
 # BINARY     a rewardrt built with the CUDA provider
 # LIBRARIES  a folder with libonnxruntime.so and its providers (whole, or as NAME.xz.part-* pieces), cuBLAS, cuDNN, ...
-# GOLDENS    a folder of golden models, such as tests/golden/data
+# GOLDENS    a folder of golden models, such as tests/golden/qwen3_vl
 # RESULTS    a folder for CARD.json and what each run printed (default: results)
 #
 # Set PROVIDER to check another provider than cuda, and PRECISION for another than fp16.
