@@ -31,7 +31,7 @@ impl Exported {
     pub(crate) fn new(checkpoint: &Path, precision: Precision) -> Result<Exported> {
         let exported = Exported { folder: tempfile::tempdir()? };
         let (checkpoint, out) = (checkpoint.to_owned(), exported.path());
-        let options = Options { checkpoint, out, precision, name: None, force: false };
+        let options = Options { checkpoint, out, precision, name: None, pack: None, force: false };
         rewardrt_export::export(&options, &mut |_| {})?;
         Ok(exported)
     }

@@ -32,6 +32,9 @@ pub struct Options {
     pub precision: Precision,
     /// Name of the model; the checkpoint folder's name when absent.
     pub name: Option<String>,
+    /// Name of the built-in pack that the model is asked with when the caller names none; the family's usual one when
+    /// absent.
+    pub pack: Option<String>,
     /// Replace a package that is already there.
     pub force: bool,
 }
@@ -189,7 +192,7 @@ fn manifest(
         generation: spec.generation.clone(),
         tokenizer: TOKENIZER.to_owned(),
         chat_template: CHAT_TEMPLATE.to_owned(),
-        default_pack: spec.default_pack.to_owned(),
+        default_pack: options.pack.clone().unwrap_or_else(|| spec.default_pack.to_owned()),
         requires: Requirements {
             onnxruntime: ONNXRUNTIME.to_owned(),
             operators: written.operators.into_iter().collect(),

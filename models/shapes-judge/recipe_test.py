@@ -9,6 +9,7 @@ import transformers as tf
 from transformers.models.qwen3_vl import modeling_qwen3_vl as reference
 
 import data
+import dpo
 import evaluate
 import model as network
 import report
@@ -163,6 +164,27 @@ class Training(unittest.TestCase):
             self.assertTrue(resumed.load())
             self.assertAlmostEqual(self.steps(resumed, 2), expected, places=5)
 
+    def test_a_resumed_preference_stage_keeps_what_it_is_measured_against(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = self.run_of(folder)
+            run.enter("dpo")
+            before = run.reference.state_dict()
+            for p in (*run.model.parameters(), *run.mean.parameters()):
+                p.data.add_(1.0)
+            run.save()
+            resumed = self.run_of(folder)
+            resumed.load()
+            for name, value in before.items():
+                self.assertTrue(torch.equal(resumed.reference.state_dict()[name], value), name)
+
+    def test_learning_rates_warm_up_and_end_at_zero(self):
+        for stage, steps in train.STEPS.items():
+            rates = [train.rate(stage, at) for at in range(steps)]
+            self.assertLess(rates[0], 0.02 * train.LEARNING_RATE[stage])
+            self.assertLessEqual(max(rates), train.LEARNING_RATE[stage])
+            if train.COOLING[stage]:
+                self.assertLess(rates[-1], 0.01 * train.LEARNING_RATE[stage])
+
     def test_every_stage_lowers_its_loss_on_one_batch(self):
         network.fast_vision()
         for stage in ("captions", "reports"):
@@ -183,19 +205,18 @@ class Training(unittest.TestCase):
     def test_preferences_raise_the_true_report_over_the_own(self):
         network.fast_vision()
         with tempfile.TemporaryDirectory() as folder:
-            import dpo
             run = self.run_of(folder)
-            stage = dpo.Stage(run, WRITER)
+            run.enter("dpo")
             pair = pairs(1)[0]
             true = report.text(report.report(pair))
             own = report.text(report.report(pair.swapped()))
             case = [(pair, true, own, pair.pictures(seeded("d"), SIZE))]
-            before, _ = stage.preference(case)
+            before, _ = dpo.preference(run, WRITER, case)
             for _ in range(5):
-                loss, _ = stage.preference(case)
+                loss, _ = dpo.preference(run, WRITER, case)
                 loss.backward()
                 train.update(run, 1e-3)
-            after, better = stage.preference(case)
+            after, better = dpo.preference(run, WRITER, case)
             self.assertLess(after.item(), before.item())
             self.assertTrue(better.all())
 

@@ -21,6 +21,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.model, self.optimizers = model, optimizers
         self.mean = copy.deepcopy(model).eval().requires_grad_(False)
+        self.reference = None
         self.stage, self.step, self.cpu_before = "captions", 0, 0.0
 
     @property
@@ -38,6 +39,9 @@ class Run:
         for optimizer, state in zip(self.optimizers, kept["optimizers"]):
             optimizer.load_state_dict(state)
         self.stage, self.step, self.cpu_before = kept["stage"], kept["step"], kept["cpu_s"]
+        if kept.get("reference"):
+            self.reference = copy.deepcopy(self.mean)
+            self.reference.load_state_dict(kept["reference"])
         torch.set_rng_state(kept["rng"])
         return True
 
@@ -45,6 +49,7 @@ class Run:
         """Writes the state whole or not at all; `second` is a folder for a copy of it and of the log."""
         temporary = self.file.with_suffix(".tmp")
         torch.save(dict(model=self.model.state_dict(), mean=self.mean.state_dict(), stage=self.stage, step=self.step,
+                        reference=self.reference and self.reference.state_dict(),
                         optimizers=[o.state_dict() for o in self.optimizers], cpu_s=self.cpu(),
                         rng=torch.get_rng_state()), temporary)
         temporary.replace(self.file)
@@ -65,8 +70,12 @@ class Run:
         torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - keep)
 
     def enter(self, stage):
-        """Begins a stage at step 0. Weights and optimizers are kept."""
+        """Begins a stage at step 0. Weights and optimizers are kept; preferences begin at the mean of the weights,
+        and are measured against it."""
         self.stage, self.step = stage, 0
+        if stage == "dpo":
+            self.model.load_state_dict(self.mean.state_dict())
+            self.reference = copy.deepcopy(self.mean)
 
     def log(self, **values):
         """One line of the log."""

@@ -1,11 +1,11 @@
 """Trains the judge: captions, then reports, then (dpo.py) preferences between its own reports.
 
-    python train.py --hours 2                  begins, or goes on where the last run stopped
-    python train.py --hours 0.3 --cool         ends a run: the learning rate falls to zero over that time
-    python train.py --stage dpo --hours 0.3    the last stage
-    python train.py --export checkpoint        writes the mean of the weights as a checkpoint folder, trains nothing
+    python train.py --export checkpoint              the whole recipe: begins, or goes on where the last run stopped
+    python train.py --hours 0.5                      the same for half an hour; the next run goes on
+    python train.py --hours 0 --export checkpoint    writes the weights as they are, trains nothing
 
-SIGTERM saves and ends. Everything is kept in --state.
+SIGTERM saves and ends. Everything is kept in --state. How long a stage is and how its learning rate runs is counted in
+steps, so that a run which was stopped ten times does what an uninterrupted one does.
 """
 import argparse
 import os
@@ -25,11 +25,15 @@ from text import Writer, tokenizer
 
 LEARNING_RATE = {"captions": 3e-3, "reports": 2e-3, "dpo": 1e-4}
 ROWS = {"captions": 32, "reports": 24, "dpo": 16}
+STEPS = {"captions": 4000, "reports": 4500, "dpo": 150}
+"""Most steps of a stage. Captions end earlier, see ENOUGH."""
+COOLING = {"captions": 0, "reports": 1500, "dpo": 150}
+"""Last steps of a stage, over which the learning rate falls to zero."""
+AFTER = {"captions": "reports", "reports": "dpo", "dpo": "done"}
 WARMUP = 100
 ENOUGH = 0.5
 """Share of captions that must be right in every word before reports begin. Those teach seeing at the same cost a
 picture, so there is nothing to wait for."""
-MOST_CAPTION_STEPS = 4000
 FREE_AFTER = 1500
 """Report step from which 3 in 10 prompts use other words than the canonical ones: first compare, then paraphrase."""
 EVERY = 20
@@ -71,8 +75,14 @@ def step(run, writer, rows):
     return loss, found
 
 
+def rate(stage, at):
+    """The learning rate of step `at` of a stage."""
+    left = (STEPS[stage] - at) / COOLING[stage] if COOLING[stage] else 1.0
+    return LEARNING_RATE[stage] * min(1.0, (at + 1) / WARMUP, left)
+
+
 class Clock:
-    """How much of the asked-for time is over, and whether somebody asked to stop."""
+    """Whether the asked-for time is over, or somebody asked to stop."""
 
     def __init__(self, hours):
         self.start, self.seconds, self.asked = time.time(), hours * 3600, False
@@ -83,39 +93,47 @@ class Clock:
         """The signal handler: the step under way is finished first."""
         self.asked = True
 
-    def share(self):
-        """0 at the start, 1 when the time is over or somebody asked."""
-        return 1.0 if self.asked else min(1.0, (time.time() - self.start) / self.seconds)
+    def over(self):
+        """Whether to stop before the next step."""
+        return self.asked or time.time() - self.start >= self.seconds
 
 
-def update(run, rate):
+def update(run, learning_rate):
     """One step of the optimizers on the gradients that are there, and of the mean."""
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     run.average()
     run.step += 1
 
 
+def take(run, writer, rows):
+    """One step of whatever stage it is: gradients, the loss and the measures."""
+    if run.stage == "dpo":
+        return dpo.step(run, writer, rows)
+    return step(run, writer, rows)
+
+
 def train(run, writer, options):
-    """Steps until the time is over."""
+    """Steps until the recipe is done or the time is over."""
     clock, saved, losses, found = Clock(options.hours), time.time(), [], torch.zeros(3, 2, dtype=torch.long)
-    take = dpo.Stage(run, writer).step if run.stage == "dpo" else lambda rows: step(run, writer, rows)
-    while (over := clock.share()) < 1:
-        rate = LEARNING_RATE[run.stage] * min(1.0, (run.step + 1) / WARMUP) * ((1 - over) if options.cool else 1)
-        loss, right = take(options.rows or ROWS[run.stage])
-        update(run, rate)
+    while run.stage != "done" and not clock.over():
+        learning_rate = rate(run.stage, run.step)
+        loss, right = take(run, writer, options.rows or ROWS[run.stage])
+        update(run, learning_rate)
         losses.append(loss)
         found += right
+        shares = [(r / n).item() if n else float("nan") for r, n in found]
         if run.step % EVERY == 0:
-            shares = [(r / n).item() if n else float("nan") for r, n in found]
-            run.log(loss=sum(losses) / len(losses), lr=rate, **dict(zip(("exact", "evidence", "verdict"), shares)))
+            named = dict(zip(("exact", "evidence", "verdict"), shares))
+            run.log(loss=sum(losses) / len(losses), lr=learning_rate, **named)
             losses, found = [], torch.zeros(3, 2, dtype=torch.long)
-            if run.stage == "captions" and (shares[0] >= ENOUGH or run.step >= MOST_CAPTION_STEPS):
-                run.enter("reports")
+        seen = run.stage == "captions" and run.step % EVERY == 0 and shares[0] >= ENOUGH
+        if seen or run.step == STEPS[run.stage]:
+            run.enter(AFTER[run.stage])
         if time.time() - saved > options.save_every:
             run.save(options.copy)
             saved = time.time()
@@ -124,17 +142,14 @@ def train(run, writer, options):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--hours", type=float, default=2.0, help="wall time to train")
-    arguments.add_argument("--stage", choices=["auto", "captions", "reports", "dpo"], default="auto",
-                           help="auto goes on in the stage of the state, and from captions to reports by itself")
+    arguments.add_argument("--hours", type=float, default=24.0, help="most wall time to train")
     arguments.add_argument("--state", type=pathlib.Path, default=pathlib.Path(__file__).parent / ".state")
     arguments.add_argument("--copy", type=pathlib.Path, help="a second folder for the state")
     arguments.add_argument("--rows", type=int, help="rows of a step; default by stage")
-    arguments.add_argument("--cool", action="store_true", help="let the learning rate fall to zero over --hours")
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--save-every", type=float, default=180, help="seconds")
     arguments.add_argument("--pid", type=pathlib.Path, help="a file for the process id")
-    arguments.add_argument("--export", type=pathlib.Path, help="write a checkpoint folder and end")
+    arguments.add_argument("--export", type=pathlib.Path, help="write a checkpoint folder at the end")
     options = arguments.parse_args()
     if options.pid:
         options.pid.write_text(f"{os.getpid()}\n")
@@ -148,13 +163,10 @@ def main():
     found = run.load()
     print(f"{network.parameters(model)} parameters, vocabulary {len(tok)}, "
           f"{f'on from {run.stage} step {run.step}' if found else 'a fresh run'}", flush=True)
-    if options.export:
-        network.save_checkpoint(run.mean, tok, options.export)
-        return
-    if options.stage not in ("auto", run.stage):
-        run.enter(options.stage)
     run.model.train()
     train(run, writer, options)
+    if options.export:
+        network.save_checkpoint(run.mean, tok, options.export)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,12 @@ impl std::fmt::Display for PromptText<'_> {
 }
 
 /// The built-in packs: name, `pack.toml`, `prompt.txt`.
-const BUILTIN: [(&str, &str, &str); 2] = [
+const BUILTIN: [(&str, &str, &str); 3] = [
+    (
+        "shapes-judge",
+        include_str!("../../shapes-judge/pack/pack.toml"),
+        include_str!("../../shapes-judge/pack/prompt.txt"),
+    ),
     (
         "unifiedreward-flex-image",
         include_str!("../../packs/unifiedreward-flex-image/pack.toml"),

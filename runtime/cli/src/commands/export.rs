@@ -10,6 +10,7 @@ use rewardrt::verify::{self, ComponentError};
 use rewardrt_export::Options;
 use rewardrt_export::seal::SealedPackage;
 use rewardrt_models::package::Precision;
+use rewardrt_models::prompt::pack::Pack;
 use serde::Serialize;
 use serde_json::json;
 
@@ -55,6 +56,9 @@ pub(crate) struct ExportArgs {
     /// Name of the model [default: the checkpoint folder's name]
     #[arg(long)]
     name: Option<String>,
+    /// The built-in pack that the model is asked with when the caller names none [default: the family's usual one]
+    #[arg(long, value_name = "NAME")]
+    pack: Option<String>,
 }
 
 /// What `--verify` found.
@@ -71,12 +75,16 @@ pub(crate) fn run(context: &Context<'_>, args: ExportArgs) -> Result<ExitCode, F
         // Better to hear now that it is missing than after the export.
         library::load(context.global.ort_lib.as_deref()).map_err(rewardrt::Error::from)?;
     }
+    if let Some(name) = &args.pack {
+        Pack::builtin(name).map_err(|source| Failure::Pack { place: name.into(), source })?;
+    }
     let started = Instant::now();
     let options = Options {
         checkpoint: args.checkpoint,
         out: args.out,
         precision: args.precision,
         name: args.name,
+        pack: args.pack,
         force: args.force,
     };
     let sealed = export(context, &options)?;
