@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rewardrt::Verdict;
 use rewardrt::judge::{Mode, OrderResult};
-use rewardrt_models::verdict::{Flag, Report, Status, Winner};
+use rewardrt_models::verdict::{Category, Dim, Flag, Report, Status, Winner};
 
 use crate::output::{plain, table};
 
@@ -88,7 +88,25 @@ fn report_text(report: &Report) -> String {
             ]
         })
         .collect();
-    format!("\n{}\n{}\n", table(["category", "first", "second", "winner"], &rows), plain(&report.reason))
+    let evidence: String = report.categories.iter().map(evidence).collect();
+    let scores = table(["category", "first", "second", "winner"], &rows);
+    format!("\n{scores}\n{evidence}\n{}\n", plain(&report.reason))
+}
+
+/// What the model says it saw, by dimension.
+fn evidence(category: &Category) -> String {
+    let dim = |d: &Dim| {
+        format!(
+            "  {}\n    first  ({}): {}\n    second ({}): {}\n",
+            plain(&d.name),
+            d.score_1,
+            plain(&d.reason_1),
+            d.score_2,
+            plain(&d.reason_2)
+        )
+    };
+    let dims: String = category.dims.iter().map(dim).collect();
+    format!("{}\n{dims}", plain(&category.name))
 }
 
 fn status(status: Status) -> &'static str {
@@ -131,7 +149,7 @@ mod tests {
     use rewardrt::judge::{FinishReason, ModelInfo, Timing, Usage};
     use rewardrt::media::PixelRule;
     use rewardrt_models::prompt::pack::PackIdentity;
-    use rewardrt_models::verdict::{Category, Dim, Problem};
+    use rewardrt_models::verdict::Problem;
 
     fn order(order: &'static str, winner: Option<Winner>) -> OrderResult {
         OrderResult {
