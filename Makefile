@@ -8,7 +8,7 @@ export ORT_DISABLE_TELEMETRY = 1
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-PROMPT := a painting of an ocean with clouds and birds, day time, low depth field effect
+EXAMPLES := models/shapes-judge/examples
 GOLDEN_PYTHON := .golden/venv/bin/python
 # One seed for each head layout: 4 query heads to 2 KV heads, to 1, and 6 to 2; tied and untied heads.
 SEEDS := 4 5 7
@@ -22,13 +22,16 @@ setup:
 demo: setup
 	cargo build --release -p rewardrt-cli
 	ln -sf $(ORT_DYLIB_PATH) target/release/libonnxruntime.so
-	mkdir -p .demo
-	target/release/rewardrt export models/demo/checkpoint --out .demo/package --precision fp32 --force
-	target/release/rewardrt compare --model .demo/package --verdict-only --prompt "$(PROMPT)" \
-		models/demo/ocean-1.webp models/demo/ocean-4.webp
 	@echo
-	@echo "The demo model has random weights: the verdict shows the machinery at work and says nothing"
-	@echo "about the pictures. models/demo/README.md tells how the model was made."
+	@echo "One follows the prompt, the other does not:"
+	target/release/rewardrt compare --prompt "four blue triangles" $(EXAMPLES)/0001a.png $(EXAMPLES)/0001b.png
+	@echo
+	@echo "Both follow the prompt as well, so quality decides:"
+	target/release/rewardrt compare --prompt "two green circles left of one yellow square" \
+		$(EXAMPLES)/0004a.png $(EXAMPLES)/0004b.png
+	@echo
+	@echo "The shapes judge is small and knows drawn shapes only; models/shapes-judge/README.md tells how it was"
+	@echo "trained. For pictures of your own, export a checkpoint of UnifiedReward-Flex: see README.md."
 
 test: setup
 	$(RUN_TESTS) --workspace

@@ -63,7 +63,8 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode_step");
     for precision in [Precision::Fp32, Precision::Int4] {
         let (checkpoint, out) = (demo_checkpoint(), folder.path().join(precision.name()));
-        let options = Options { checkpoint, out: out.clone(), precision, name: None, pack: None, force: false };
+        let options =
+            Options { checkpoint, out: out.clone(), precision, name: None, pack: None, force: false };
         export(&options, &mut |_| {}).expect("a package");
         for slots in [1, 4] {
             let mut engine = engine(&out, slots);

@@ -68,7 +68,8 @@ fn check(change: impl Fn(&Path), expected: Option<&[&str]>) {
         let place = home.path().join("packages");
         fs::create_dir(&place).unwrap();
         let out = place.join("package");
-        let options = Options { checkpoint, out: out.clone(), precision, name: None, pack: None, force: false };
+        let options =
+            Options { checkpoint, out: out.clone(), precision, name: None, pack: None, force: false };
         match (rewardrt_export::export(&options, &mut |_| {}), expected) {
             (Ok(_), None) => assert!(out.join("package.json").is_file()),
             (Err(error), Some(expected)) => {

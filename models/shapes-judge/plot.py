@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-SHARES = {"exact": "whole answers", "evidence": "words of evidence", "verdict": "scores and winners"}
+SHARES = {"exact": "whole answers", "evidence": "words of evidence", "verdict": "scores and winners (dpo: own wrong reports, less likely than the truth)"}
 
 
 def read(path):

@@ -10,6 +10,7 @@ import torch
 MEAN = 0.998
 """Decay of the running mean of the weights. The mean is what is evaluated and shipped: it stands in for a decaying
 learning rate, so that a run need not know when it will end."""
+STAGES = ("captions", "reports", "dpo", "done")
 FIELDS = ("stage", "step", "loss", "exact", "evidence", "verdict", "lr", "cpu_s", "time")
 
 
@@ -43,7 +44,19 @@ class Run:
             self.reference = copy.deepcopy(self.mean)
             self.reference.load_state_dict(kept["reference"])
         torch.set_rng_state(kept["rng"])
+        self.forget()
         return True
+
+    def forget(self):
+        """Takes lines out of the log that are later than the state: a run was killed there, and they come again."""
+        path = self.folder / "log.csv"
+        if not path.exists():
+            return
+        head, *lines = path.read_text().splitlines(keepends=True)
+        here = STAGES.index(self.stage), self.step
+        parts = (line.split(",", 2) for line in lines)
+        kept = [line for line, (stage, step, _) in zip(lines, parts) if (STAGES.index(stage), int(step)) <= here]
+        path.write_text(head + "".join(kept))
 
     def save(self, second=None):
         """Writes the state whole or not at all; `second` is a folder for a copy of it and of the log."""

@@ -25,9 +25,9 @@ from text import Writer, tokenizer
 
 LEARNING_RATE = {"captions": 3e-3, "reports": 2e-3, "dpo": 1e-4}
 ROWS = {"captions": 32, "reports": 24, "dpo": 16}
-STEPS = {"captions": 4000, "reports": 4500, "dpo": 150}
+STEPS = {"captions": 4000, "reports": 4000, "dpo": 100}
 """Most steps of a stage. Captions end earlier, see ENOUGH."""
-COOLING = {"captions": 0, "reports": 1500, "dpo": 150}
+COOLING = {"captions": 0, "reports": 800, "dpo": 100}
 """Last steps of a stage, over which the learning rate falls to zero."""
 AFTER = {"captions": "reports", "reports": "dpo", "dpo": "done"}
 WARMUP = 100
@@ -99,9 +99,11 @@ class Clock:
 
 
 def update(run, learning_rate):
-    """One step of the optimizers on the gradients that are there, and of the mean."""
+    """One step of the optimizers on the gradients that are there, and of the mean. A preference step whose own reports
+    were all true has no gradients, and moves nothing."""
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
-    for optimizer in run.optimizers:
+    moved = any(p.grad is not None for p in run.model.parameters())
+    for optimizer in run.optimizers if moved else ():
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
@@ -134,6 +136,7 @@ def train(run, writer, options):
         seen = run.stage == "captions" and run.step % EVERY == 0 and shares[0] >= ENOUGH
         if seen or run.step == STEPS[run.stage]:
             run.enter(AFTER[run.stage])
+            run.save(options.copy)
         if time.time() - saved > options.save_every:
             run.save(options.copy)
             saved = time.time()

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The package to use, a folder made by `rewardrt export`
+    /// The package to use, a folder made by `rewardrt export` [default: the built-in shapes judge]
     #[arg(long, global = true, value_name = "DIR", env = "REWARDRT_MODEL", hide_env_values = true)]
     pub(crate) model: Option<PathBuf>,
     /// Where to compute: cpu, cuda, tensorrt, or a list of them, best first. Nothing outside the list is used

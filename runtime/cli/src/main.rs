@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod embedded;
 mod failure;
 mod output;
 mod progress;

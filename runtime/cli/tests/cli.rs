@@ -106,20 +106,6 @@ fn pictures() -> [String; 2] {
 }
 
 #[test]
-fn without_a_model_every_command_that_needs_one_says_how_to_get_it() {
-    let [a, b] = pictures();
-    for args in
-        [&["inspect"][..], &["generate", "--messages", "chat.json"], &["compare", "--prompt", "p", &a, &b]]
-    {
-        check_refusal(
-            args,
-            (2, "usage"),
-            &["--model", "REWARDRT_MODEL", "rewardrt export models/demo/checkpoint"],
-        );
-    }
-}
-
-#[test]
 fn a_command_line_that_cannot_be_read_is_a_usage_error() {
     check_refusal(&["inspect", "--no-such-flag"], (2, "usage"), &["--no-such-flag"]);
     check_refusal(

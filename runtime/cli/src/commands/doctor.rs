@@ -123,8 +123,9 @@ fn ffmpeg() -> Check {
 /// The manifest only: verifying every byte is what `inspect` does.
 fn model(model: Option<&Path>) -> Check {
     let Some(path) = model else {
-        let way_out = "give --model DIR or set REWARDRT_MODEL; `rewardrt export` makes packages";
-        return Check::note("model", "none is named", way_out);
+        let way_out =
+            "for your own, give --model DIR or set REWARDRT_MODEL; `rewardrt export` makes packages";
+        return Check::note("model", "none is named: the built-in shapes judge is used", way_out);
     };
     let manifest = super::pack::read_at_most(&path.join(MANIFEST_FILE), MAX_MANIFEST_BYTES as u64)
         .map_err(|e| e.to_string())

@@ -46,7 +46,6 @@ pub(crate) struct GenerateArgs {
 
 /// Continues the chat.
 pub(crate) fn run(context: &Context<'_>, args: &GenerateArgs) -> Result<ExitCode, Failure> {
-    context.model()?;
     let request = Generate {
         chat: read_chat(&args.messages)?,
         sampling: args.sampling.choice(),

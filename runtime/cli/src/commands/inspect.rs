@@ -32,7 +32,7 @@ pub(crate) struct InspectArgs {
 /// Verifies the package and prints its summary.
 pub(crate) fn run(context: &Context<'_>, args: &InspectArgs) -> Result<ExitCode, Failure> {
     let model = context.model()?;
-    let package = Package::open(model).map_err(rewardrt::Error::from)?;
+    let package = Package::open(&model).map_err(rewardrt::Error::from)?;
     let placements = if args.nodes { Some(placements(context, &package)?) } else { None };
     let document = json!({
         "path": model,

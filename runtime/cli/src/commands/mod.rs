@@ -1,13 +1,14 @@
 //! The commands, one module each, and what they share.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rewardrt::Judge;
 use rewardrt::judge::{Timing, Usage};
 use rewardrt_models::prompt::pack::Pack;
 
 use crate::args::Global;
+use crate::embedded;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -29,15 +30,13 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The package that was named.
-    pub(crate) fn model(&self) -> Result<&Path, Failure> {
-        self.global.model.as_deref().ok_or_else(|| {
-            Failure::Usage(
-                "no model: give --model DIR or set REWARDRT_MODEL. A package is made from a checkpoint; for the demo \
-                 model: rewardrt export models/demo/checkpoint --out demo-package, then --model demo-package"
-                    .to_owned(),
-            )
-        })
+    /// The package that was named, else the built-in one.
+    pub(crate) fn model(&self) -> Result<PathBuf, Failure> {
+        if let Some(named) = &self.global.model {
+            return Ok(named.clone());
+        }
+        self.output.note(embedded::NOTE);
+        embedded::package(self.output)
     }
 
     /// Loads the named package for judging, with another pack than its own when one is given.
@@ -50,7 +49,7 @@ impl Context<'_> {
         if let Some(pack) = pack {
             builder = builder.pack(pack);
         }
-        Ok(builder.open(model)?)
+        Ok(builder.open(&model)?)
     }
 
     /// Threads of an operator: as given, else all cores.

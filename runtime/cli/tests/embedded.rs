@@ -1,0 +1,116 @@
+//! The built-in model from outside: what it judges, and where its package lies.
+
+// The lint's own exception covers test functions, not the helpers that they share.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const EXAMPLES: &str = "models/shapes-judge/examples";
+
+/// The program with these arguments, in no environment but the library's place and these variables.
+fn run(args: &[&str], variables: &[(&str, &Path)]) -> Output {
+    let library = std::env::var_os("ORT_DYLIB_PATH").filter(|path| Path::new(path).is_file());
+    let library = library.expect("ORT_DYLIB_PATH must name ONNX Runtime's library: run `make test`");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rewardrt"));
+    command.env_clear().env("ORT_DYLIB_PATH", library).envs(variables.iter().copied()).args(args);
+    command.output().unwrap()
+}
+
+/// The one door: the document of a comparison by the built-in model, its package in `cache`.
+fn check(cache: &Path, prompt: &str, first: &Path, second: &Path) -> Value {
+    let [first, second] = [first, second].map(|path| path.to_str().unwrap());
+    let args = ["compare", "--json", "--quiet", "--prompt", prompt, first, second];
+    let output = run(&args, &[("REWARDRT_CACHE", cache)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn examples() -> (PathBuf, Vec<Value>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(EXAMPLES);
+    let lines = fs::read_to_string(folder.join("pairs.jsonl")).unwrap();
+    (folder, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// Judges the examples in the given order of the candidates; the winners must be the labels.
+fn judge_examples(swapped: bool) {
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, pairs) = examples();
+    assert_eq!(pairs.len(), 6);
+    for pair in pairs {
+        let picture = |side: &str| folder.join(pair[side].as_str().unwrap());
+        let sides = if swapped { ["b", "a"] } else { ["a", "b"] };
+        let [first, second] = sides.map(picture);
+        let verdict = check(cache.path(), pair["prompt"].as_str().unwrap(), &first, &second);
+        let winner = if pair["label"] == sides[0] { "first" } else { "second" };
+        assert_eq!(verdict["winner"], winner, "{pair}: {verdict}");
+        assert_eq!(verdict["status"], "ok", "{pair}: {verdict}");
+        assert_eq!(verdict["model"]["name"], "shapes-judge");
+        assert_eq!(verdict["pack"]["name"], "shapes-judge");
+    }
+}
+
+#[test]
+fn the_built_in_judge_is_right_on_every_example() {
+    judge_examples(false);
+}
+
+#[test]
+fn the_built_in_judge_is_right_on_every_example_in_the_other_order() {
+    judge_examples(true);
+}
+
+#[test]
+fn a_damaged_package_is_made_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, pairs) = examples();
+    let pictures = ["a", "b"].map(|side| folder.join(pairs[0][side].as_str().unwrap()));
+    let judged = || check(cache.path(), pairs[0]["prompt"].as_str().unwrap(), &pictures[0], &pictures[1]);
+    let before = judged();
+    let folders: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(folders.len(), 1, "the cache holds the package and nothing else: {folders:?}");
+    let weights = folders[0].join("decoder.weights");
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+    let after = judged();
+    assert_eq!(after["text"], before["text"]);
+    assert_eq!(after["model"]["package_sha256"], before["model"]["package_sha256"]);
+    bytes[1000] ^= 1;
+    assert!(fs::read(&weights).unwrap() == bytes);
+}
+
+#[test]
+fn it_says_what_it_is_on_stderr() {
+    let cache = tempfile::tempdir().unwrap();
+    let output = run(&["inspect"], &[("XDG_CACHE_HOME", cache.path())]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("drawn scenes"));
+    assert!(cache.path().join("rewardrt").is_dir());
+}
+
+#[test]
+fn it_judges_no_videos() {
+    let cache = tempfile::tempdir().unwrap();
+    let frames = cache.path().join("frames");
+    fs::create_dir(&frames).unwrap();
+    let (folder, pairs) = examples();
+    for i in 0..8 {
+        fs::copy(folder.join(pairs[0]["a"].as_str().unwrap()), frames.join(format!("{i}.png"))).unwrap();
+    }
+    let frames = frames.to_str().unwrap();
+    let output = run(&["compare", "--prompt", "p", frames, frames], &[("REWARDRT_CACHE", cache.path())]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--model"));
+}
+
+#[test]
+fn without_a_place_for_its_package_it_names_the_ways_out() {
+    let output = run(&["inspect"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("REWARDRT_CACHE") && message.contains("--model"), "{message}");
+}
