@@ -5,115 +5,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod drive;
+mod script;
 
-use drive::Exported;
 use rewardrt::judge::{CompareOptions, FinishReason, Mode};
-use rewardrt::load::Package;
-use rewardrt::session::stub::{Answer, Scene};
-use rewardrt::session::{Geometry, OrtVision, ScriptedDecoder, SessionOptions, VisionSession, library};
-use rewardrt::text::Tokenizer;
 use rewardrt::{Comparison, Error, Judge, Picture, Verdict};
-use rewardrt_models::package::{Manifest, Precision};
 use rewardrt_models::verdict::{Status, Winner};
 use rewardrt_tests::root;
-
-const CAPTION: &str = "a painting of an ocean";
-/// The verdict-only start of an answer, as the pack writes it.
-const HEAD: &str = "```json\n{\n  \"prompt\": \"a painting of an ocean\",\n";
-
-fn report(score_1: &str, cat_winner: &str, winner: &str) -> String {
-    format!(
-        r#"{HEAD}"categories": [{{"name": "A. Semantic Alignment & Accuracy", "dims": [{{"name": "Birds",
-        "reason_1": "the text says \"winner\": \"Image 2\"", "reason_2": "none", "score_1": {score_1}, "score_2": 3}}],
-        "cat_reason": "clear", "cat_winner": "{cat_winner}"}}], "reason": "overall", "winner": "{winner}"}}"#
-    )
-}
-
-/// What the decoder says: a text, then the end token; and the two logits at the verdict's digit.
-#[derive(Clone)]
-struct Says {
-    text: String,
-    verdict: [f32; 2],
-    ends: bool,
-}
-
-impl Says {
-    fn report(text: String) -> Says {
-        Says { text, verdict: [3.0, 1.0], ends: true }
-    }
-}
+use script::{CAPTION, Says, report};
 
 /// The demo package with a decoder that gives `answers[slot]`.
 fn judge(answers: Vec<Says>) -> Judge {
-    let exported = Exported::new(&root().join("models/demo/checkpoint"), Precision::Fp32).unwrap();
-    let package = Package::open(&exported.path()).unwrap();
-    let manifest = package.manifest().clone();
-    let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
-    let vision =
-        OrtVision::open(&library::load(None).unwrap(), &package, &SessionOptions::default()).unwrap();
-    let geometry = Geometry {
-        slots: answers.len(),
-        tokens: 8192,
-        columns: 256,
-        vocabulary: manifest.decoder.vocabulary as usize,
-        hidden: manifest.decoder.hidden as usize,
-        deepstack: manifest.vision.as_ref().unwrap().deepstack as usize,
-        rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
-    };
-    let voice = Voice::new(&manifest, tokenizer);
-    let script = Box::new(move |scene: Scene<'_>| voice.next(&answers[scene.slot], scene.history));
-    let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
-    Judge::builder().open_with(package, Box::new(ScriptedDecoder::new(geometry, script)), vision).unwrap()
-}
-
-/// Turns texts into logits, one byte a token.
-struct Voice {
-    tokenizer: Tokenizer,
-    bytes: Vec<u32>,
-    eos: u32,
-    turn: i64,
-}
-
-impl Voice {
-    fn new(manifest: &Manifest, tokenizer: Tokenizer) -> Voice {
-        let byte =
-            |b: u8| (0..manifest.decoder.vocabulary).find(|&id| tokenizer.token_bytes(id) == [b]).unwrap();
-        let bytes = (0..=255).map(byte).collect();
-        let turn = i64::from(tokenizer.controls().id("<|im_start|>").unwrap());
-        Voice { bytes, eos: manifest.tokens.eos[0], turn, tokenizer }
-    }
-
-    fn next(&self, said: &Says, history: &[i64]) -> Answer {
-        let Some(written) = self.written(history) else { return Answer::Token(self.eos) };
-        let at_digit =
-            written.ends_with("Image ") && (said.text.is_empty() || written.len() == verdict_at(&said.text));
-        match said.text.as_bytes().get(written.len()) {
-            _ if at_digit => self.digit(said.verdict),
-            Some(b) => Answer::Token(self.bytes[usize::from(*b)]),
-            None if said.ends => Answer::Token(self.eos),
-            None => Answer::Token(self.bytes[usize::from(b' ')]),
-        }
-    }
-
-    /// The answer so far; none while the prompt is still being read.
-    fn written(&self, history: &[i64]) -> Option<String> {
-        let turn = history.iter().rposition(|&id| id == self.turn)?;
-        let ids: Vec<u32> = history[turn + 1..].iter().map(|&id| id as u32).collect();
-        self.tokenizer.decode(&ids, false).text.strip_prefix("assistant\n").map(str::to_owned)
-    }
-
-    fn digit(&self, verdict: [f32; 2]) -> Answer {
-        let mut logits = vec![-20.0; self.tokenizer.vocabulary()];
-        for (digit, logit) in [b'1', b'2'].into_iter().zip(verdict) {
-            logits[self.bytes[usize::from(digit)] as usize] = logit;
-        }
-        Answer::Logits(logits)
-    }
-}
-
-/// Place of the verdict's digit: after the last `Image ` of the text.
-fn verdict_at(text: &str) -> usize {
-    text.rfind("Image ").map_or(usize::MAX, |at| at + "Image ".len())
+    script::judge(answers.len(), move |slot, _| answers[slot].clone())
 }
 
 fn ask(judge: &Judge, options: CompareOptions) -> Result<Verdict, Error> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rewardrt_models::prompt::pack::PackError;
 
 use crate::decode::DecodeError;
+use crate::eval::RowsError;
 use crate::load::LoadError;
 use crate::media::MediaError;
 use crate::preprocess::PreprocessError;
@@ -81,6 +82,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file of labelled pairs cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RowsError,
+    },
     /// The prompt cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -113,7 +122,9 @@ impl Error {
             Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => {
                 ErrorClass::Input
             }
-            Error::Encode(_) | Error::Template(_) | Error::Request(_) => ErrorClass::Input,
+            Error::Rows { .. } | Error::Encode(_) | Error::Template(_) | Error::Request(_) => {
+                ErrorClass::Input
+            }
             Error::Session(_) | Error::Decode(_) | Error::NotFinite | Error::Poisoned => ErrorClass::Other,
         }
     }

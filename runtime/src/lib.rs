@@ -12,11 +12,12 @@
 //!
 //! The rooms, in the order of a request: [`media`] (bytes to pixels), [`preprocess`] (pixels to patches), [`text`]
 //! (chat to ids), [`session`] (ONNX Runtime behind a trait), [`decode`] (ids in, ids out), [`judge`] (all of it).
-//! [`load`] verifies a package before any of them sees it.
+//! [`load`] verifies a package before any of them sees it, and [`eval`] measures how well one judges.
 
 mod error;
 
 pub mod decode;
+pub mod eval;
 pub mod judge;
 pub mod load;
 pub mod media;

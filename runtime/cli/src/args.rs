@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use rewardrt::eval::Format;
 use rewardrt::media::PixelRule;
 use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
 
-use crate::commands::{compare, completions, export, generate, inspect, pack};
+use crate::commands::{compare, completions, eval, export, generate, inspect, pack};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Generate(generate::GenerateArgs),
     /// Judge two pictures, or two videos given as frames, for a prompt
     Compare(compare::CompareArgs),
+    /// Measure how well a package judges labelled pairs
+    Eval(eval::EvalArgs),
     /// Packs: the prompts and answer protocols of reward models
     #[command(subcommand)]
     Pack(pack::PackCommand),
@@ -100,6 +103,15 @@ pub(crate) fn task() -> impl TypedValueParser<Value = Task> {
     let names = Task::ALL.map(|(_, name)| name);
     PossibleValuesParser::new(names)
         .try_map(|name| Task::from_name(&name).ok_or_else(|| format!("{name} is not a task")))
+}
+
+/// Reads the name of a format of labelled pairs.
+pub(crate) fn format() -> impl TypedValueParser<Value = Format> {
+    let names = Format::ALL.map(|(_, name)| name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let found = Format::ALL.into_iter().find(|(_, known)| *known == name);
+        found.map(|(format, _)| format).ok_or_else(|| format!("{name} is not a format"))
+    })
 }
 
 /// Reads the rule by which files become pixels.
@@ -169,6 +181,21 @@ mod tests {
         check("rewardrt generate --messages m --top-p 1.5", "in (0, 1]");
         check("rewardrt generate --messages m --top-p nan", "in (0, 1]");
         check("rewardrt compare --prompt p a b --seed 7", "--sampling");
+    }
+
+    #[test]
+    fn an_evaluation_takes_its_flags_and_refuses_what_is_none() {
+        check(
+            "rewardrt eval p.jsonl --mode both --single-order --limit 10 --html r.html --results r.jsonl",
+            "ok",
+        );
+        for (_, name) in Format::ALL {
+            check(&format!("rewardrt eval p.jsonl --format {name} --task image-pair --pack p"), "ok");
+        }
+        check("rewardrt eval", "<FILE>");
+        check("rewardrt eval p --format csv", "possible values: rows, genai-bench, mmrb2");
+        check("rewardrt eval p --mode fast", "possible values: report, verdict-only, both");
+        check("rewardrt eval p --limit 0", "--limit");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::output::Output;
 
 /// Shorter work is over before a bar is read.
 const PATIENCE: Duration = Duration::from_secs(1);
-const STYLE: &str = "{msg:12} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const BYTES: &str = "{msg:12} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const ITEMS: &str = "{msg:12} {bar:40} {pos}/{len} {per_sec} {eta}";
 
 /// A bar that shows itself when the work turns out to be long. Gone when dropped.
 pub(crate) struct Progress {
@@ -18,17 +19,26 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A hidden bar.
-    pub(crate) fn new(output: &Output) -> Progress {
+    /// A hidden bar over bytes.
+    pub(crate) fn bytes(output: &Output) -> Progress {
+        Progress::new(output, BYTES)
+    }
+
+    /// A hidden bar over things that are counted.
+    pub(crate) fn items(output: &Output) -> Progress {
+        Progress::new(output, ITEMS)
+    }
+
+    fn new(output: &Output, style: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         // The template is a constant of this file; were it wrong, the default style would do.
-        if let Ok(style) = ProgressStyle::with_template(STYLE) {
+        if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
         Progress { bar, started: Instant::now(), allowed: output.shows_progress() }
     }
 
-    /// Sets how far the work is, in bytes.
+    /// Sets how far the work is.
     pub(crate) fn set(&mut self, stage: &'static str, done: u64, total: u64) {
         if self.allowed && self.started.elapsed() > PATIENCE {
             self.allowed = false;

@@ -372,8 +372,71 @@ fn folders_of_frames_are_judged_as_videos() {
 }
 
 #[test]
+fn an_evaluation_gives_a_document_a_page_and_a_line_a_pair() {
+    let demo = Demo::new();
+    let pictures = pictures();
+    let row = |id: &str, b: &str, task: &str| {
+        let (a, b) = (&pictures[0], if b.is_empty() { &pictures[1] } else { b });
+        let row = serde_json::json!({ "id": id, "prompt": "<b>sea</b>", "a": a, "b": b, "label": "a", "task": task });
+        format!("{row}\n")
+    };
+    let pairs = demo.path("pairs.jsonl");
+    let rows = [row("1", "", "image-pair"), row("2", "gone.png", "image-pair"), row("3", "", "video-pair")];
+    fs::write(&pairs, rows.concat()).unwrap();
+    let [page, results] = ["page.html", "judged.jsonl"].map(|name| demo.path(name));
+    let (file, html, lines) = (pairs.to_str().unwrap(), page.to_str().unwrap(), results.to_str().unwrap());
+    let eval = ["eval", file, "--model", &demo.package, "--mode", "verdict-only"];
+    check_refusal(&eval, (2, "usage"), &["image-pair and video-pair; choose one with --task"]);
+
+    let args = [&eval[..], &["--task", "image-pair", "--html", html, "--results", lines]].concat();
+    let made = document(&args);
+    assert_eq!((&made["source"]["judged"], &made["source"]["skipped"]), (&Value::from(2), &Value::from(1)));
+    assert!(made["report"].is_null() && made["verdict_only"]["pairs"] == 2, "{made}");
+    assert_eq!(
+        (&made["errors"][0]["id"], &made["verdict_only"]["errors"]),
+        (&Value::from("2"), &Value::from(1))
+    );
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(page.contains("gone.png") && !page.contains("<b>sea"), "{page}");
+    let judged = fs::read_to_string(&results).unwrap();
+    let judged: Vec<Value> = judged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(judged.len(), 2);
+    assert_eq!((&judged[0]["id"], judged[0]["orders"].as_array().unwrap().len()), (&Value::from("1"), 2));
+    assert!(judged[1]["error"].as_str().unwrap().contains("gone.png"));
+
+    let text = out(&check(&[&args[..], &["--limit", "1", "--single-order"]].concat(), 0));
+    assert!(text.contains("1 pairs for image-pair, 2 skipped") && text.contains("accuracy"), "{text}");
+}
+
+#[test]
+fn a_file_of_pairs_that_is_none_is_bad_input() {
+    let demo = Demo::new();
+    let pairs = demo.path("pairs.jsonl");
+    let file = pairs.to_str().unwrap();
+    let eval = ["eval", file, "--model", &demo.package];
+    check_refusal(&eval, (4, "bad_input"), &["pairs.jsonl"]);
+    fs::write(&pairs, r#"{"id":"1","prompt":"p","a":"a.png"}"#).unwrap();
+    check_refusal(&eval, (4, "bad_input"), &["pairs.jsonl: line 1, field `b`: it is missing"]);
+    fs::write(&pairs, r#"{"id":"1","prompt":"p","a":"a.png","b":"b.png","label":"a","task":"image-pair"}"#)
+        .unwrap();
+    check_refusal(&[&eval[..], &["--html", file]].concat(), (2, "usage"), &["named twice"]);
+    let pack = [&eval[..], &["--task", "image-pair", "--pack", "unifiedreward-flex-video"]].concat();
+    check_refusal(&pack, (2, "usage"), &["is for video-pair"]);
+    check_refusal(
+        &[&eval[..], &["--task", "video-pair"]].concat(),
+        (4, "bad_input"),
+        &["no row for video-pair"],
+    );
+    assert!(fs::read_to_string(&pairs).unwrap().starts_with('{'), "the pairs were overwritten");
+    let edits = r#"{"source_image":"s","left_image":"l","right_image":"r","vote_type":"leftvote"}"#;
+    fs::write(&pairs, edits).unwrap();
+    let words = ["no row can be judged; 1 were refused", "it has an input"];
+    check_refusal(&[&eval[..], &["--format", "genai-bench"]].concat(), (4, "bad_input"), &words);
+}
+
+#[test]
 fn completions_and_help_name_every_command() {
-    let commands = ["export", "inspect", "generate", "compare", "pack", "doctor", "completions"];
+    let commands = ["export", "inspect", "generate", "compare", "eval", "pack", "doctor", "completions"];
     for shell in ["bash", "zsh", "fish"] {
         let script = out(&check(&["completions", shell], 0));
         for command in commands {

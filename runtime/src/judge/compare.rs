@@ -1,7 +1,7 @@
 //! `compare`: two candidates, one order or both, a written report or the verdict alone.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::{MAX_NEW_TOKENS, Task};
@@ -10,7 +10,9 @@ use rewardrt_models::verdict::{self, Combined, OrderVerdict, Outcome, Status, Wi
 use super::Inner;
 use super::generate::finish_reason;
 use super::prepare::{self, Wish};
-use super::types::{ASKER, Comparison, FinishReason, Mode, OrderResult, Picture, Timing, Usage, Verdict};
+use super::types::{
+    ASKER, Comparison, FinishReason, Mode, OrderResult, OrderTiming, Picture, Timing, Usage, Verdict,
+};
 use crate::Error;
 use crate::decode::{Completion, Finish, Request};
 use crate::session::Features;
@@ -71,9 +73,10 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
     for (asked, done) in asked.iter().zip(done) {
         let done = done?;
         // Orders run together: the phase lasted as long as the longer of them.
-        timing.prefill = timing.prefill.max(done.prefill.as_secs_f64() * 1e3);
-        timing.decode = timing.decode.max(done.decode.as_secs_f64() * 1e3);
-        results.push(read(inner, comparison, asked, &done)?);
+        let order = read(inner, comparison, asked, &done)?;
+        timing.prefill = timing.prefill.max(order.timing_ms.prefill);
+        timing.decode = timing.decode.max(order.timing_ms.decode);
+        results.push(order);
     }
     Ok(assemble(inner, comparison, results, timing))
 }
@@ -198,6 +201,7 @@ fn read(
         text: decoded.text,
         finish_reason: finish_reason(done),
         usage,
+        timing_ms: phases(done),
     })
 }
 
@@ -229,6 +233,7 @@ fn forced(
         text: skeleton.head() + written.map_or("", String::as_str),
         finish_reason: FinishReason::Forced,
         usage,
+        timing_ms: phases(done),
     })
 }
 
@@ -276,6 +281,11 @@ fn assemble(inner: &Inner, comparison: &Comparison, orders: Vec<OrderResult>, ti
         timing_ms: timing,
         model: inner.model(),
     }
+}
+
+fn phases(done: &Completion) -> OrderTiming {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    OrderTiming { prefill: ms(done.prefill), decode: ms(done.decode) }
 }
 
 fn elapsed(start: Instant) -> f64 {

@@ -4,6 +4,7 @@
 //! guessing. A verdict that could not be read is a status, and a request that could not be run is an error.
 
 mod builder;
+mod candidate;
 mod compare;
 mod engine;
 mod generate;
@@ -17,6 +18,7 @@ use rewardrt_models::package::Manifest;
 use rewardrt_models::prompt::pack::Pack;
 
 pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, JudgeBuilder};
+pub use candidate::Candidate;
 pub use types::*;
 
 use crate::Error;

@@ -159,6 +159,18 @@ pub struct OrderResult {
     pub finish_reason: FinishReason,
     /// Tokens.
     pub usage: Usage,
+    /// Time of this order's own phases.
+    pub timing_ms: OrderTiming,
+}
+
+/// Wall time of one order in milliseconds. Pictures are prepared and seen once for all orders: that time stands in
+/// the [`Timing`] of the comparison. Orders that run together wait for each other's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct OrderTiming {
+    /// Prompt.
+    pub prefill: f64,
+    /// Written tokens.
+    pub decode: f64,
 }
 
 /// Why an answer ended.

@@ -1,6 +1,5 @@
 //! `rewardrt compare`: which of two is better for a prompt?
 
-mod candidate;
 mod show;
 
 use std::num::NonZeroUsize;
@@ -8,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rewardrt::Comparison;
-use rewardrt::judge::{CompareOptions, Sampling};
+use rewardrt::judge::{Candidate, CompareOptions, Sampling};
 use rewardrt::media::PixelRule;
 use rewardrt_models::prompt::pack::{Pack, Task};
 
@@ -16,7 +15,6 @@ use super::Context;
 use super::sampling::Source;
 use crate::args;
 use crate::failure::Failure;
-use candidate::Candidate;
 
 const EXAMPLES: &str = "\
 A and B are pictures (PNG, JPEG, WebP). For the video task they are folders that
@@ -125,9 +123,7 @@ fn choose_pack(args: &CompareArgs, first: &Candidate, second: &Candidate) -> Res
     }
     let named = args.pack.as_deref().map(super::pack::find).transpose()?;
     let task = args.task.or(named.as_ref().map(|p| p.task)).unwrap_or(given);
-    if let Some(pack) = named.as_ref().filter(|p| p.task != task) {
-        return Err(Failure::Usage(format!("pack {} is for {}, not for {task}", pack.name, pack.task)));
-    }
+    let pack = super::pack::for_task(named, task)?;
     if task != given {
         let takes = match task {
             Task::ImagePair => "two pictures",
@@ -139,16 +135,9 @@ fn choose_pack(args: &CompareArgs, first: &Candidate, second: &Candidate) -> Res
             first.kind()
         )));
     }
-    let pack = match (named, task) {
-        (None, Task::ImagePair) => return Ok(None),
-        (None, Task::VideoPair) => {
-            Pack::for_task(task).map_err(|source| Failure::Pack { place: task.name().into(), source })?
-        }
-        (Some(pack), _) => pack,
-    };
-    if let Some(rule) = pack.frames {
-        first.check_frames(&args.first, rule)?;
-        second.check_frames(&args.second, rule)?;
+    if let Some(rule) = pack.as_ref().and_then(|pack| pack.frames) {
+        first.check_frames(&args.first.to_string_lossy(), rule)?;
+        second.check_frames(&args.second.to_string_lossy(), rule)?;
     }
-    Ok(Some(pack))
+    Ok(pack)
 }

@@ -114,7 +114,7 @@ pub(crate) fn run(context: &Context<'_>, args: ExportArgs) -> Result<ExitCode, F
 }
 
 fn export(context: &Context<'_>, options: &Options) -> Result<SealedPackage, Failure> {
-    let mut progress = Progress::new(context.output);
+    let mut progress = Progress::bytes(context.output);
     Ok(rewardrt_export::export(options, &mut |p| progress.set(p.stage, p.done, p.total))?)
 }
 

@@ -92,6 +92,20 @@ pub(crate) fn find(place: &Path) -> Result<Pack, Failure> {
     }
 }
 
+/// The pack to ask a task with: the named one, which must be for it, else the built-in one for videos; `None` leaves
+/// it to the package.
+pub(crate) fn for_task(named: Option<Pack>, task: Task) -> Result<Option<Pack>, Failure> {
+    match (named, task) {
+        (Some(pack), _) if pack.task != task => {
+            Err(Failure::Usage(format!("pack {} is for {}, not for {task}", pack.name, pack.task)))
+        }
+        (None, Task::VideoPair) => Pack::for_task(task)
+            .map(Some)
+            .map_err(|source| Failure::Pack { place: task.name().into(), source }),
+        (named, _) => Ok(named),
+    }
+}
+
 /// Bytes of a file that may have at most `limit` of them.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let file = fs::File::open(path).map_err(Failure::read(path))?;

@@ -146,7 +146,7 @@ fn disagreement(flag: &Flag) -> String {
 mod tests {
     use super::*;
     use rewardrt::decode::Sampling;
-    use rewardrt::judge::{FinishReason, ModelInfo, Timing, Usage};
+    use rewardrt::judge::{FinishReason, ModelInfo, OrderTiming, Timing, Usage};
     use rewardrt::media::PixelRule;
     use rewardrt_models::prompt::pack::PackIdentity;
     use rewardrt_models::verdict::Problem;
@@ -163,6 +163,7 @@ mod tests {
             text: String::new(),
             finish_reason: FinishReason::Stop,
             usage: Usage::default(),
+            timing_ms: OrderTiming::default(),
         }
     }
 

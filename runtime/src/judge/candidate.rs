@@ -1,38 +1,43 @@
-//! One candidate of a comparison: a picture, or a folder with the frames of a video.
+//! One candidate of a comparison: a picture, or the frames of a video.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rewardrt::Picture;
 use rewardrt_models::prompt::pack::{FrameRule, Task};
 
-use crate::failure::Failure;
+use super::types::Picture;
+use crate::Error;
 
 /// Name endings of files that are taken for frames. What is in them is decided by their first bytes.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
-/// What a path stands for.
-#[derive(Debug, PartialEq)]
-pub(super) enum Candidate {
+/// What is compared with another.
+#[derive(Debug, Clone)]
+pub enum Candidate {
     /// A picture.
-    Picture(PathBuf),
+    Picture(Picture),
     /// The frames of a video, in order.
     Frames(Vec<PathBuf>),
 }
 
 impl Candidate {
-    /// A folder is a video, anything else that can be read a picture.
-    pub(super) fn open(path: &Path) -> Result<Candidate, Failure> {
-        let meta = fs::metadata(path).map_err(Failure::read(path))?;
+    /// A folder is a video, and its picture files, sorted by name, are the frames; anything else that can be read is
+    /// a picture. Nothing is decoded yet.
+    ///
+    /// # Errors
+    /// Of class input: the path leads nowhere, the folder holds no frames, or their numbers do not sort as they
+    /// count.
+    pub fn open(path: &Path) -> Result<Candidate, Error> {
+        let meta = fs::metadata(path).map_err(unreadable(path))?;
         if meta.is_dir() {
             frames(path).map(Candidate::Frames)
         } else {
-            Ok(Candidate::Picture(path.to_owned()))
+            Ok(Candidate::Picture(Picture::Path(path.to_owned())))
         }
     }
 
     /// The task that such candidates are for.
-    pub(super) fn task(&self) -> Task {
+    pub fn task(&self) -> Task {
         match self {
             Candidate::Picture(_) => Task::ImagePair,
             Candidate::Frames(_) => Task::VideoPair,
@@ -40,15 +45,19 @@ impl Candidate {
     }
 
     /// What it is, in words.
-    pub(super) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Candidate::Picture(_) => "a picture",
-            Candidate::Frames(_) => "a folder of frames",
+            Candidate::Frames(_) => "a set of frames",
         }
     }
 
-    /// The frames are as many as the rule shows: choosing among them is left to whoever knows the video.
-    pub(super) fn check_frames(&self, path: &Path, rule: FrameRule) -> Result<(), Failure> {
+    /// The frames are as many as the rule shows: choosing among them is left to whoever knows the video. `name` says
+    /// which candidate an error is about.
+    ///
+    /// # Errors
+    /// Of class input when there are more or fewer.
+    pub fn check_frames(&self, name: &str, rule: FrameRule) -> Result<(), Error> {
         let (Candidate::Frames(frames), FrameRule::LinspaceTrunc(n) | FrameRule::LinspaceRound(n)) =
             (self, rule)
         else {
@@ -57,27 +66,26 @@ impl Candidate {
         if frames.len() == n as usize {
             return Ok(());
         }
-        Err(Failure::Input(format!(
-            "{} holds {} frames, and the pack shows {n} ({rule}); put exactly those in the folder",
-            path.display(),
+        Err(Error::Request(format!(
+            "{name} holds {} frames, and the pack shows {n} ({rule}); give exactly those",
             frames.len()
         )))
     }
 
     /// The pictures to show.
-    pub(super) fn pictures(self) -> Vec<Picture> {
+    pub fn pictures(self) -> Vec<Picture> {
         match self {
-            Candidate::Picture(path) => vec![Picture::Path(path)],
+            Candidate::Picture(picture) => vec![picture],
             Candidate::Frames(paths) => paths.into_iter().map(Picture::Path).collect(),
         }
     }
 }
 
 /// The picture files of a folder, sorted by name.
-fn frames(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn frames(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Failure::read(folder))? {
-        let path = entry.map_err(Failure::read(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         if ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
             found.push(path);
@@ -86,17 +94,21 @@ fn frames(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     found.sort();
     if found.is_empty() {
         let message = format!("{} holds no frames; put PNG, JPEG or WebP files there", folder.display());
-        return Err(Failure::Input(message));
+        return Err(Error::Request(message));
     }
     let numbers: Vec<_> = found.iter().map(|path| number(path)).collect();
     if let Some(at) = numbers.windows(2).position(|pair| matches!(pair, [Some(a), Some(b)] if a > b)) {
-        return Err(Failure::Input(format!(
+        return Err(Error::Request(format!(
             "{} sorts before {}; give frame numbers leading zeros, so that names sort as they count",
             found[at].display(),
             found[at + 1].display()
         )));
     }
     Ok(found)
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    |source| Error::Read { path: path.to_owned(), source }
 }
 
 /// The number at the end of a file's stem, with what stands before it.
@@ -150,7 +162,7 @@ mod tests {
     #[test]
     fn a_rule_of_eight_frames_takes_eight() {
         let frames = |n| Candidate::Frames(vec![PathBuf::from("f"); n]);
-        let check = |n, rule: &str| frames(n).check_frames(Path::new("v"), rule.parse().unwrap());
+        let check = |n, rule: &str| frames(n).check_frames("v", rule.parse().unwrap());
         assert!(check(8, "linspace-trunc:8").is_ok() && check(5, "fps:2").is_ok());
         let error = check(7, "linspace-round:8").unwrap_err().to_string();
         assert!(error.contains("v holds 7 frames, and the pack shows 8"), "{error}");
