@@ -3,6 +3,8 @@
 // Each test file uses a part of this.
 #![allow(dead_code)]
 
+use std::collections::HashMap;
+
 use rewardrt::Judge;
 use rewardrt::load::Package;
 use rewardrt::session::stub::{Answer, Scene};
@@ -41,8 +43,8 @@ impl Says {
     }
 }
 
-/// The demo package with a decoder of this many slots that answers as it is told: by slot, and by all text that the
-/// slot holds.
+/// The demo package with a decoder of this many slots that answers as it is told: by slot, and by the text of the
+/// prompt.
 pub(crate) fn judge(slots: usize, says: impl Fn(usize, &str) -> Says + Send + 'static) -> Judge {
     let exported = Exported::new(&root().join("models/demo/checkpoint"), Precision::Fp32).unwrap();
     let package = Package::open(&exported.path()).unwrap();
@@ -60,8 +62,14 @@ pub(crate) fn judge(slots: usize, says: impl Fn(usize, &str) -> Says + Send + 's
         rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
     };
     let voice = Voice::new(&manifest, tokenizer);
+    // What is said is asked once a prompt: a test reads a prompt a thousand times.
+    let mut known: HashMap<(usize, Vec<i64>), Says> = HashMap::new();
     let script = Box::new(move |scene: Scene<'_>| {
-        voice.next(&says(scene.slot, &voice.read(scene.history)), scene.history)
+        let prompt = &scene.history[..voice.turn_in(scene.history).unwrap_or(scene.history.len())];
+        let said = known
+            .entry((scene.slot, prompt.to_vec()))
+            .or_insert_with(|| says(scene.slot, &voice.read(prompt)));
+        voice.next(said, scene.history)
     });
     let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
     Judge::builder().open_with(package, Box::new(ScriptedDecoder::new(geometry, script)), vision).unwrap()
@@ -96,7 +104,12 @@ impl Voice {
         }
     }
 
-    /// All text so far.
+    /// Where the last turn begins.
+    fn turn_in(&self, history: &[i64]) -> Option<usize> {
+        history.iter().rposition(|&id| id == self.turn)
+    }
+
+    /// The text of tokens.
     fn read(&self, history: &[i64]) -> String {
         let ids: Vec<u32> = history.iter().map(|&id| id as u32).collect();
         self.tokenizer.decode(&ids, false).text
@@ -104,7 +117,7 @@ impl Voice {
 
     /// The answer so far; none while the prompt is still being read.
     fn written(&self, history: &[i64]) -> Option<String> {
-        let turn = history.iter().rposition(|&id| id == self.turn)?;
+        let turn = self.turn_in(history)?;
         self.read(&history[turn + 1..]).strip_prefix("assistant\n").map(str::to_owned)
     }
 

@@ -9,15 +9,16 @@ mod tests;
 
 use std::fmt::{self, Display, Write};
 
+use sha2::{Digest, Sha256};
+
 use super::document::Evaluation;
 use super::examine::Record;
 use super::metrics::Metrics;
+use super::rows::base64;
 use crate::judge::Mode;
 
 /// Rows of a list in the page; the rest is counted, and stands in the results file.
 const MAX_LISTED: usize = 200;
-/// Nothing may be loaded and nothing run, whatever a page is made to hold.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 const STYLE: &str = include_str!("page.css");
 
 /// Somebody else's text, as text: `&`, `<`, `>` and quotes become references, control characters a replacement
@@ -66,11 +67,18 @@ pub fn page(evaluation: &Evaluation, records: &[Record]) -> String {
     body += &failures(evaluation);
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{}</title><style>{STYLE}</style></head><body>{body}</body></html>\n",
+        policy(),
         Text(&title)
     )
+}
+
+/// Nothing may be loaded and nothing run, whatever a page is made to hold, and no style but its own applies.
+fn policy() -> String {
+    let hash = base64::encode(&Sha256::digest(STYLE));
+    format!("default-src 'none'; style-src 'sha256-{hash}'")
 }
 
 fn head(evaluation: &Evaluation, title: &str) -> String {
@@ -130,7 +138,8 @@ fn plots(metrics: &Metrics, records: &[&Record]) -> String {
     out += &figure("Confusion by order", "What was said of which label.", &orders);
     if let Some(calibration) = &metrics.calibration {
         let caption = format!(
-            "Over {} answers; a dot on the line means what it says. Expected error {:.4}, Brier score {:.4}.",
+            "Upwards, the share of answers that came true; a dot on the line means what it says. {} answers, \
+             expected error {:.4}, Brier score {:.4}.",
             calibration.count, calibration.expected_error, calibration.brier
         );
         out += &figure("Calibration of p_first", &caption, &plot::calibration(calibration));

@@ -113,7 +113,7 @@ pub(super) fn confusion(order: &str, confusion: &Confusion) -> String {
 
 /// What was said against what came true: a dot a bin, its area the number of answers, and the even line.
 pub(super) fn calibration(calibration: &Calibration) -> String {
-    const LEFT: f64 = 48.0;
+    const LEFT: f64 = 56.0;
     const SIDE: f64 = 280.0;
     let place = |p: f64, truths: f64| (LEFT + SIDE * p, 12.0 + SIDE * (1.0 - truths));
     let mut body = String::new();
@@ -122,8 +122,8 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
         body += &line(place(at, 0.0), place(at, 1.0), "grid");
         body += &line(place(0.0, at), place(1.0, at), "grid");
         let ((x, bottom), (left, y)) = (place(at, 0.0), place(0.0, at));
-        body += &text(x, bottom + 18.0, "soft middle", at);
-        body += &text(left - 8.0, y + 4.0, "soft end", at);
+        body += &text(x, bottom + 26.0, "soft middle", at);
+        body += &text(left - 16.0, y + 4.0, "soft end", at);
     }
     body += &line(place(0.0, 0.0), place(1.0, 1.0), "even");
     let most = calibration.bins.iter().map(|bin| bin.count).max().unwrap_or(1) as f64;
@@ -150,12 +150,12 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
         "middle",
         "p_first: probability that the first shown is better",
     );
-    svg(LEFT + SIDE + 20.0, SIDE + 60.0, &caption, &body)
+    svg(LEFT + SIDE + 20.0, SIDE + 68.0, &caption, &body)
 }
 
 /// Latencies in milliseconds, with three percentiles marked.
 pub(super) fn latencies(values: &[f64], spread: &Spread) -> String {
-    const LEFT: f64 = 20.0;
+    const LEFT: f64 = 44.0;
     const WIDTH: f64 = 460.0;
     const TOP: f64 = 54.0;
     const HEIGHT: f64 = 180.0;
@@ -169,6 +169,8 @@ pub(super) fn latencies(values: &[f64], spread: &Spread) -> String {
     let step = WIDTH / BARS as f64;
     let bottom = TOP + HEIGHT;
     let mut body = line((LEFT, bottom), (LEFT + WIDTH, bottom), "grid");
+    body += &line((LEFT, TOP), (LEFT + WIDTH, TOP), "grid");
+    body += &text(LEFT - 8.0, TOP + 4.0, "soft end", most);
     for (at, count) in counts.iter().enumerate() {
         let height = HEIGHT * *count as f64 / most;
         let from = |at: usize| low + range * at as f64 / BARS as f64;

@@ -93,7 +93,7 @@ fn hostile_texts_stay_texts() {
 #[test]
 fn a_page_loads_nothing_and_runs_nothing() {
     let page = made("plain");
-    assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none';"));
+    assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-"));
     for tag in tags(&page) {
         for word in ["src=", "href=", "url(", " on", "script", "link", "iframe"] {
             assert!(!tag.contains(word), "{tag} has {word}");
