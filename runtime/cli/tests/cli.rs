@@ -402,6 +402,7 @@ fn an_evaluation_gives_a_document_a_page_and_a_line_a_pair() {
     let judged: Vec<Value> = judged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(judged.len(), 2);
     assert_eq!((&judged[0]["id"], judged[0]["orders"].as_array().unwrap().len()), (&Value::from("1"), 2));
+    assert!(judged[0]["orders"][1]["text"].as_str().unwrap().contains("winner"), "{}", judged[0]);
     assert!(judged[1]["error"].as_str().unwrap().contains("gone.png"));
 
     let text = out(&check(&[&args[..], &["--limit", "1", "--single-order"]].concat(), 0));

@@ -63,6 +63,8 @@ pub struct OrderRecord {
     /// Milliseconds until this order's answer was there: preprocessing and vision, which the orders share, then this
     /// order's prefill and decode. Orders that run together wait for each other's tokens.
     pub latency_ms: f64,
+    /// The whole answer.
+    pub text: String,
 }
 
 /// Asks the judge one row of the file `file`, in both orders or in one, as the options say. It never fails: what
@@ -115,6 +117,7 @@ fn order_record(order: &OrderResult, shared_ms: f64) -> OrderRecord {
         prompt_tokens: order.usage.prompt_tokens,
         new_tokens: order.usage.new_tokens,
         latency_ms: shared_ms + order.timing_ms.prefill + order.timing_ms.decode,
+        text: order.text.clone(),
     }
 }
 

@@ -176,12 +176,14 @@ fn judge_all(
         progress.set("judging", at as u64, rows.len() as u64);
         for &verdict_only in ways {
             let options = CompareOptions { verdict_only, ..options.clone() };
-            let record = eval::examine(judge, row, &args.file, &options);
+            let mut record = eval::examine(judge, row, &args.file, &options);
             if let (Some(path), Some(file)) = (&args.results, &mut results) {
                 let line = serde_json::to_string(&record)
                     .map_err(|e| Failure::Other(format!("the result of {}: {e}", record.id)))?;
                 writeln!(file, "{line}").map_err(Failure::write(path))?;
             }
+            // No figure needs the answers' texts, and of a large set they would be most of the memory.
+            record.orders.iter_mut().for_each(|order| order.text = String::new());
             records.push(record);
         }
     }

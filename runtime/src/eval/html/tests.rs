@@ -20,6 +20,7 @@ fn records(text: &str) -> Vec<Record> {
         prompt_tokens: 1,
         new_tokens: 2,
         latency_ms,
+        text: String::new(),
     };
     let record = |mode, winner: Option<Label>, error: Option<&str>| Record {
         id: text.to_owned(),

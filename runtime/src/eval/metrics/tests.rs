@@ -16,6 +16,7 @@ fn run(order: &'static str, (winner, p_first): Said) -> OrderRecord {
         prompt_tokens: 10,
         new_tokens: 20,
         latency_ms: 100.0,
+        text: String::new(),
     }
 }
 
