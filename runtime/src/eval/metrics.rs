@@ -26,6 +26,9 @@ pub struct Metrics {
     pub no_verdict: usize,
     /// Decided pairs whose winner, all orders joined, is the label.
     pub accuracy: Option<Share>,
+    /// Right winners among the answers to decided pairs, each order by itself. The interval takes answers for
+    /// independent, which the two orders of a pair are not quite: it is a little too narrow.
+    pub accuracy_of_answers: Option<Share>,
     /// Decided pairs whose orders weigh the same, which is wrong too.
     pub undecided: usize,
     /// Pairs whose label is a tie; no part of any accuracy.
@@ -177,15 +180,22 @@ impl Metrics {
         let runs: Vec<&OrderRecord> = pairs.iter().flat_map(|pair| &pair.orders).collect();
         let count = |holds: fn(&Record) -> bool| pairs.iter().filter(|pair| holds(pair)).count();
         let written = pairs.iter().any(|pair| pair.mode == Mode::Report);
+        let orders: Vec<_> =
+            ["ab", "ba"].into_iter().filter_map(|order| order_metrics(&pairs, order)).collect();
+        let (right, of) = orders
+            .iter()
+            .filter_map(|order| order.accuracy)
+            .fold((0, 0), |(right, of), share| (right + share.count, of + share.of));
         let readable = runs.iter().filter(|run| run.status.has_winner()).count();
         Metrics {
             pairs: pairs.len(),
             errors: count(|pair| pair.error.is_some()),
             no_verdict: count(|pair| pair.error.is_none() && pair.winner.is_none()),
             accuracy: accuracy(&pairs, |pair| pair.winner),
+            accuracy_of_answers: Share::of(right, of),
             undecided: count(|pair| pair.label.decides() && pair.winner == Some(Label::Tie)),
             ties: ties(&pairs),
-            orders: ["ab", "ba"].into_iter().filter_map(|order| order_metrics(&pairs, order)).collect(),
+            orders,
             position_consistency: consistency(&pairs),
             statuses: statuses(&runs),
             report_parse_rate: Share::of(readable, runs.len()).filter(|_| written),

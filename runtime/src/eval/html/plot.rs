@@ -150,7 +150,7 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
         "middle",
         "p_first: probability that the first shown is better",
     );
-    svg(LEFT + SIDE + 20.0, SIDE + 68.0, &caption, &body)
+    svg(LEFT + SIDE + 20.0, SIDE + 74.0, &caption, &body)
 }
 
 /// Latencies in milliseconds, with three percentiles marked.

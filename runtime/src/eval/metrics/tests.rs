@@ -76,6 +76,7 @@ fn six_pairs_by_hand() {
     check(got.accuracy, (2, 5));
     check(got.orders[0].accuracy, (4, 5));
     check(got.orders[1].accuracy, (2, 5));
+    check(got.accuracy_of_answers, (6, 10));
     // Order ab named a, b, a, b and a; order ba, where b is shown first, named a, b, b and a.
     check(got.orders[0].named_first, (3, 5));
     check(got.orders[1].named_first, (2, 4));
