@@ -459,7 +459,7 @@ fn completions_and_help_name_every_command() {
 fn built_in_packs_are_listed_and_shown() {
     let packs = document(&["pack", "list"]);
     let names: Vec<_> = packs.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["unifiedreward-flex-image", "unifiedreward-flex-video"]);
+    assert_eq!(names, ["shapes-judge", "unifiedreward-flex-image", "unifiedreward-flex-video"]);
     let text = out(&check(&["pack", "show", names[0]], 0));
     assert!(text.contains("task = \"image-pair\"") && text.contains("{caption}"), "{text}");
 }
