@@ -1,6 +1,6 @@
 //! The evaluation as one page for people: plots as inline SVG, no script, nothing fetched.
 //!
-//! Whatever comes from a file or a model (ids, kinds, prompts, names, messages) passes through [`Text`], and the
+//! Whatever comes from a file or a model (ids, kinds, prompts, names, messages) passes through `Text`, and the
 //! page's own policy forbids scripts and every kind of loading besides.
 
 mod plot;
