@@ -88,7 +88,7 @@ fn export(output: &Output, cache: &Path, out: &Path) -> Result<(), Failure> {
         pack: Some(NAME.to_owned()),
         force: true,
     };
-    let mut progress = Progress::new(output);
+    let mut progress = Progress::bytes(output);
     rewardrt_export::export(&options, &mut |p| progress.set(p.stage, p.done, p.total))?;
     Ok(())
 }

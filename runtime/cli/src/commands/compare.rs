@@ -71,13 +71,6 @@ pub(crate) struct CompareArgs {
 pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode, Failure> {
     let (first, second) = (Candidate::open(&args.first)?, Candidate::open(&args.second)?);
     let pack = choose_pack(args, &first, &second)?;
-    if let (None, Some(pack)) = (&context.global.model, &pack)
-        && pack.task != Task::ImagePair
-    {
-        let message =
-            format!("the built-in model judges pictures, not {}: name a model with --model", pack.task);
-        return Err(Failure::Usage(message));
-    }
     let judge = context.judge(pack)?;
     let comparison = Comparison {
         prompt: args.prompt.clone(),

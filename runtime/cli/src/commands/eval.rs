@@ -92,7 +92,6 @@ impl Modes {
 
 /// Judges the pairs, and prints the figures.
 pub(crate) fn run(context: &Context<'_>, args: &EvalArgs) -> Result<ExitCode, Failure> {
-    context.model()?;
     let input = eval::read(&args.file, args.format)?;
     let named = args.pack.as_deref().map(super::pack::find).transpose()?;
     let task = choose_task(args.task.or(named.as_ref().map(|pack| pack.task)), &input)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rewardrt::Judge;
 use rewardrt::judge::{Timing, Usage};
-use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::prompt::pack::{Pack, Task};
 
 use crate::args::Global;
 use crate::embedded;
@@ -42,6 +42,13 @@ impl Context<'_> {
 
     /// Loads the named package for judging, with another pack than its own when one is given.
     pub(crate) fn judge(&self, pack: Option<Pack>) -> Result<Judge, Failure> {
+        if let (None, Some(pack)) = (&self.global.model, &pack)
+            && pack.task != Task::ImagePair
+        {
+            let message =
+                format!("the built-in model judges pictures, not {}: name a model with --model", pack.task);
+            return Err(Failure::Usage(message));
+        }
         let model = self.model()?;
         let mut builder = Judge::builder()
             .threads(self.threads())
