@@ -172,8 +172,7 @@ pub(crate) fn see(case: &Golden, manifest: &Manifest, vision: &mut OrtVision) ->
     let mut all = Vec::new();
     for picture in pictures(case, manifest)? {
         let [_, rows, columns] = picture.grid.map(|n| n as usize);
-        let (side, head) = (v.position_side as usize, v.head_dim as usize);
-        let grid = grid_rows(rows, columns, merge, side, head, v.rotary_theta);
+        let grid = grid_rows(v, merge, rows, columns);
         let patches = ArrayView3::from_shape((1, picture.rows(), picture.row_len()), &picture.values)?;
         all.push(vision.run(&VisionInput { patches, grid: &grid })?);
     }

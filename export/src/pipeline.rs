@@ -8,7 +8,7 @@ use rewardrt_models::family::{self, ConfigFiles, FamilyError};
 use rewardrt_models::package::{
     DecoderComponent, FORMAT, FileEntry, Graph, Manifest, Precision, Requirements, VisionComponent,
 };
-use rewardrt_models::spec::{DecoderSpec, ModelSpec, VisionSpec};
+use rewardrt_models::spec::{DecoderSpec, ModelSpec, PatchPosition, VisionSpec};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::{self, Plan, Policy};
@@ -204,9 +204,13 @@ fn manifest(
 fn vision_component(v: &VisionSpec, graph: Graph) -> VisionComponent {
     VisionComponent {
         graph,
-        position_side: v.position_side as u32,
+        position_side: match v.position {
+            PatchPosition::Table { side, .. } => Some(side as u32),
+            PatchPosition::None => None,
+        },
         head_dim: v.head_dim as u32,
         rotary_theta: v.rotary_theta,
+        window: v.window.map(|side| side as u32),
         deepstack: v.deepstack.len() as u32,
         hidden: v.output as u32,
     }

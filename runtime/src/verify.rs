@@ -229,14 +229,7 @@ fn run_vision(
     image: &ImageProcessing,
 ) -> Result<Features, Error> {
     let [_, rows, columns] = patches.grid.map(|n| n as usize);
-    let grid = grid_rows(
-        rows,
-        columns,
-        image.merge_size as usize,
-        vision.position_side as usize,
-        vision.head_dim as usize,
-        vision.rotary_theta,
-    );
+    let grid = grid_rows(vision, image.merge_size as usize, rows, columns);
     let shape = (1, patches.rows(), patches.row_len());
     let view = ArrayView3::from_shape(shape, &patches.values)
         .map_err(|e| SessionError::Input(format!("the patches of the built-in picture: {e}")))?;

@@ -1,4 +1,4 @@
-//! Spec to ONNX. One block a file: [`linear`], [`norm`], [`attention`], [`mlp`], [`vision`], [`decoder`].
+//! Spec to ONNX. One block a file: [`linear`], [`norm`], [`attention`], [`mlp`], [`window`], [`vision`], [`decoder`].
 //!
 //! A [`Builder`] collects nodes and the weights that they want; nothing is read from the checkpoint here. Hidden
 //! states travel as rows `[tokens, width]`, so a weight `[outputs, inputs]` is used as it is stored
@@ -11,6 +11,7 @@ mod mlp;
 mod norm;
 mod precision;
 mod vision;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 

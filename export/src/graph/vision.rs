@@ -1,21 +1,23 @@
 //! The vision graph; its ports are listed in [`rewardrt_models::package::names`].
 //!
 //! ```text
-//! patches -> embed -> + Sum(Gather(table, position_index) * position_weight) -> x
+//! patches -> embed (-> + Sum(Gather(table, position_index) * position_weight)) -> x
 //! x -> block 0 -> ... -> block n -> merger -> features
 //!        |  (after chosen blocks)
 //!        +-> merger k -> deepstack.k
-//! block:  norm -> qkv -> Split -> rotate q, k -> MultiHeadAttention -> projection -> + -> norm -> MLP -> +
+//! block:  norm -> qkv -> Split (-> rotate q, k) -> attention -> projection -> + -> norm -> MLP -> +
 //! ```
-//! Attention runs over one grid a batch row: grids of one size share a run, and never see each other.
+//! Attention runs over one grid a batch row, or over one window of it ([`super::window`]): grids of one size share a
+//! run, and never see each other.
 
 use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::spec::{Merger, VisionBlock, VisionSpec};
+use rewardrt_models::spec::{Merger, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
 
 use super::{Builder, Plan, Policy, fixed, named};
 
+/// The shape `[b, p, -1]`.
 const BATCHED: &str = "shape.batched";
 const ROWS: &str = "rotary_rows";
 
@@ -36,10 +38,17 @@ pub fn vision(spec: &VisionSpec, policy: Policy) -> Plan {
 
 fn declare(b: &mut Builder, spec: &VisionSpec) {
     b.input(names::PATCHES, Dtype::F32, vec![named("b"), named("p"), fixed(spec.patch_dim)]);
-    b.input(names::POSITION_INDEX, Dtype::I64, vec![named("p"), fixed(4)]);
-    b.input(names::POSITION_WEIGHT, Dtype::F32, vec![named("p"), fixed(4)]);
-    for angles in [names::ROTARY_COS, names::ROTARY_SIN] {
-        b.input(angles, Dtype::F32, vec![named("p"), fixed(spec.head_dim / 2)]);
+    if let PatchPosition::Table { .. } = spec.position {
+        b.input(names::POSITION_INDEX, Dtype::I64, vec![named("p"), fixed(4)]);
+        b.input(names::POSITION_WEIGHT, Dtype::F32, vec![named("p"), fixed(4)]);
+    }
+    if spec.rotary_theta.is_some() {
+        for angles in [names::ROTARY_COS, names::ROTARY_SIN] {
+            b.input(angles, Dtype::F32, vec![named("p"), fixed(spec.head_dim / 2)]);
+        }
+    }
+    if spec.window.is_some() {
+        b.declare_windows();
     }
     let features = || vec![named("b"), named("m"), fixed(spec.output)];
     b.output(names::FEATURES, features());
@@ -48,28 +57,41 @@ fn declare(b: &mut Builder, spec: &VisionSpec) {
     }
 }
 
-/// Patches and their positions, as rows; keeps the shape `[b, p, -1]` and the rotary rows for later.
+/// Patches and their positions, as rows; keeps what the blocks reshape and rotate by.
 fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
     let int = AttributeProto::int;
     let shape = b.op("Shape", "shape.grid", &[names::PATCHES], vec![int("start", 0), int("end", 2)]);
     let rest = b.ints("shape.rest", &[1], &[-1]);
     b.op("Concat", BATCHED, &[&shape, &rest], vec![int("axis", 0)]);
-    let (zero, one) = (b.ints("zero", &[], &[0]), b.ints("one", &[], &[1]));
-    let patches = b.op("Gather", "shape.patches", &[&shape, &one], vec![int("axis", 0)]);
-    let range = b.op("Range", "rotary_range", &[&zero, &patches, &one], vec![]);
-    b.op("Expand", ROWS, &[&range, &shape], vec![]);
-
-    let form = b.policy.table();
+    if spec.rotary_theta.is_some() {
+        let (zero, one) = (b.ints("zero", &[], &[0]), b.ints("one", &[], &[1]));
+        let patches = b.op("Gather", "shape.patches", &[&shape, &one], vec![int("axis", 0)]);
+        let range = b.op("Range", "rotary_range", &[&zero, &patches, &one], vec![]);
+        b.op("Expand", ROWS, &[&range, &shape], vec![]);
+    }
+    if spec.window.is_some() {
+        b.window_shapes(spec.hidden);
+    }
     let flat = b.rows("patches.rows", names::PATCHES, spec.patch_dim);
-    let x = b.linear(&flat, &spec.patch_embedding, form);
-    let table = b.float_weight(&spec.position_table, form);
+    let x = b.linear(&flat, &spec.patch_embedding, b.policy.table());
+    match &spec.position {
+        PatchPosition::Table { weight, .. } => add_table(b, spec, weight, &x),
+        PatchPosition::None => x,
+    }
+}
+
+/// Adds the learned positions, resampled by the host's indices and weights.
+fn add_table(b: &mut Builder, spec: &VisionSpec, table: &Weight, x: &str) -> String {
+    let int = AttributeProto::int;
+    let form = b.policy.table();
+    let table = b.float_weight(table, form);
     let taps = b.op("Gather", "position.taps", &[&table, names::POSITION_INDEX], vec![int("axis", 0)]);
     let axis = b.ints("axis.2", &[1], &[2]);
     let weight = b.op("Unsqueeze", "position.weight", &[names::POSITION_WEIGHT, &axis], vec![]);
     let weighted = b.op("Mul", "position.weighted", &[&taps, &weight], vec![]);
     let axis = b.ints("axis.1", &[1], &[1]);
     let position = b.op("ReduceSum", "position.sum", &[&weighted, &axis], vec![int("keepdims", 0)]);
-    let batched = b.op("Reshape", "patches.batched", &[&x, BATCHED], vec![]);
+    let batched = b.op("Reshape", "patches.batched", &[x, BATCHED], vec![]);
     let sum = b.op("Add", "patches.placed", &[&batched, &position], vec![]);
     b.rows("patches.placed.rows", &sum, spec.hidden)
 }
@@ -77,24 +99,39 @@ fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
 fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residual: &str) -> String {
     let (form, path) = (b.policy.careful(), &block.path);
     let x = b.norm(residual, &block.attention_norm);
-    let qkv = b.linear(&x, &block.qkv, form);
+    let [q, k, v] = queries_keys_values(b, spec, block, &x);
+    let attend = format!("{path}/MultiHeadAttention");
+    let attended = if block.window {
+        b.window_attention(&attend, [&q, &k, &v], spec.heads)
+    } else {
+        let heads = vec![AttributeProto::int("num_heads", spec.heads as i64)];
+        b.contrib("MultiHeadAttention", &attend, &[&q, &k, &v], heads)
+    };
+    let rows = b.rows(&format!("{path}.attended.rows"), &attended, spec.hidden);
+    let projected = b.linear(&rows, &block.projection, form);
+    let residual = b.op("Add", &format!("{path}.attended.sum"), &[residual, &projected], vec![]);
+    let x = b.norm(&residual, &block.mlp_norm);
+    let x = b.mlp(&x, &block.mlp, form);
+    b.op("Add", &format!("{path}.sum"), &[&residual, &x], vec![])
+}
+
+/// Queries and keys, rotated, and values: `[b, p, hidden]` each.
+fn queries_keys_values(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, x: &str) -> [String; 3] {
+    let path = &block.path;
+    let Qkv::Packed(qkv) = &block.qkv;
+    let qkv = b.linear(x, qkv, b.policy.careful());
     let parts = ["q", "k", "v"].map(|part| format!("{path}.{part}"));
     let outputs = parts.each_ref().map(String::as_str);
     let split = format!("{path}.split");
     let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 3)];
     b.node("", "Split", &split, &[&qkv], &outputs, attributes);
     let [q, k, v] = parts.map(|p| b.op("Reshape", &format!("{p}.batched"), &[&p, BATCHED], vec![]));
+    if spec.rotary_theta.is_none() {
+        return [q, k, v];
+    }
     let q = b.rotate(&format!("{path}.q.rotated"), &q, ROWS);
     let k = b.rotate(&format!("{path}.k.rotated"), &k, ROWS);
-    let heads = vec![AttributeProto::int("num_heads", spec.heads as i64)];
-    let attended =
-        b.contrib("MultiHeadAttention", &format!("{path}/MultiHeadAttention"), &[&q, &k, &v], heads);
-    let rows = b.rows(&format!("{path}.attended.rows"), &attended, spec.hidden);
-    let projected = b.linear(&rows, &block.projection, form);
-    let residual = b.op("Add", &format!("{path}.attended.sum"), &[residual, &projected], vec![]);
-    let x = b.norm(&residual, &block.mlp_norm);
-    let x = b.plain_mlp(&x, &block.up, block.activation, &block.down, form);
-    b.op("Add", &format!("{path}.sum"), &[&residual, &x], vec![])
+    [q, k, v]
 }
 
 /// `merge * merge` neighbouring patches become one feature row; the patches come in merge blocks already.

@@ -1,16 +1,16 @@
-//! Sizes in the manifest against the ports of the decoder graph.
+//! Sizes in the manifest against the ports of the graphs.
 //!
 //! The runtime makes its buffers from the sizes and binds them to the ports, so the two must say the same. That the
 //! graph file itself has these ports is checked where the file is read.
 
-use super::manifest::{Dim, Graph, Manifest, ManifestError, Port};
+use super::manifest::{Dim, Graph, Manifest, ManifestError, Port, VisionComponent};
 use super::names;
 
 impl Manifest {
-    /// Compares the decoder's sizes with the ports that its graph lists.
+    /// Compares the sizes and the optional parts of both components with the ports that their graphs list.
     ///
     /// # Errors
-    /// [`ManifestError::Field`] with the path of the size that the ports contradict.
+    /// [`ManifestError::Field`] with the path of the value that the ports contradict.
     pub fn check_interface(&self) -> Result<(), ManifestError> {
         let d = &self.decoder;
         let tables = self.vision.as_ref().map_or(0, |v| v.deepstack);
@@ -29,8 +29,29 @@ impl Manifest {
             names::ROTARY_COS,
             (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"),
         )?;
-        axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))
+        axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))?;
+        self.vision.as_ref().map_or(Ok(()), check_vision)
     }
+}
+
+/// What the host computes for the tower is what its graph takes.
+fn check_vision(v: &VisionComponent) -> Result<(), ManifestError> {
+    let optional = [
+        ("vision.position_side", v.position_side.is_some(), names::POSITION_INDEX),
+        ("vision.rotary_theta", v.rotary_theta.is_some(), names::ROTARY_COS),
+        ("vision.window", v.window.is_some(), names::WINDOW_ROWS),
+    ];
+    for (field, present, input) in optional {
+        let taken = v.graph.inputs.iter().any(|port| port.name == input);
+        if present != taken {
+            let (says, has) = if present { ("is there", "no") } else { ("is absent", "an") };
+            return refuse(field, format!("{says}, but the vision graph has {has} input {input}"));
+        }
+    }
+    if v.rotary_theta.is_some() {
+        return axis(&v.graph.inputs, names::ROTARY_COS, (1, v.head_dim / 2, "vision.head_dim"));
+    }
+    Ok(())
 }
 
 /// The numbered inputs are those below `n`.
@@ -57,7 +78,7 @@ fn axis(ports: &[Port], name: &str, (at, size, field): (usize, u32, &str)) -> Re
         Some(Dim::Named(found)) => format!("has any {found} on axis {at}"),
         None => "is not there".to_owned(),
     };
-    refuse(field, format!("is {size}, but {name} of the decoder graph {found}"))
+    refuse(field, format!("is {size}, but {name} of the graph {found}"))
 }
 
 fn refuse(field: &str, reason: String) -> Result<(), ManifestError> {

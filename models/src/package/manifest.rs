@@ -177,12 +177,17 @@ pub struct Graph {
 pub struct VisionComponent {
     /// Its graph.
     pub graph: Graph,
-    /// Rows and columns of the square learned position table.
-    pub position_side: u32,
+    /// Rows and columns of the square learned position table; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_side: Option<u32>,
     /// Size of an attention head.
     pub head_dim: u32,
-    /// Base of the axial rotary angles.
-    pub rotary_theta: f64,
+    /// Base of the axial rotary angles; absent when nothing is rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotary_theta: Option<f64>,
+    /// Side of an attention window in merged tokens; absent when every block sees the whole grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
     /// Number of extra feature outputs.
     pub deepstack: u32,
     /// Width of a feature row, equal to the decoder's hidden size.
@@ -223,6 +228,9 @@ pub struct PositionRule {
     pub sections: [u32; 3],
     /// How the sections are laid out over the half head.
     pub layout: SectionLayout,
+    /// Temporal positions that a second of video takes; absent when a temporal patch takes one, however long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
 }
 
 /// Layout of the three position streams over the half head.
@@ -415,6 +423,9 @@ impl Manifest {
             return refuse("decoder.position.sections", "do not sum to half of rotary_dim");
         }
         positive("decoder.position.theta", p.theta)?;
+        if let Some(rate) = p.tokens_per_second {
+            positive("decoder.position.tokens_per_second", rate)?;
+        }
         let known = |id: u32| id < d.vocabulary;
         let all = self.tokens.eos.iter().copied().chain(self.tokens.image).chain(self.tokens.video);
         for id in all {
@@ -437,10 +448,14 @@ impl Manifest {
         if vision.hidden != self.decoder.hidden {
             return refuse("vision.hidden", format!("{} against decoder.hidden", vision.hidden));
         }
-        within("vision.position_side", u64::from(vision.position_side), 1, 1 << 12)?;
+        for (field, side) in
+            [("vision.position_side", vision.position_side), ("vision.window", vision.window)]
+        {
+            side.map_or(Ok(()), |side| within(field, u64::from(side), 1, 1 << 12))?;
+        }
         within("vision.head_dim", u64::from(vision.head_dim), 4, 1 << 12)?;
         within("vision.deepstack", u64::from(vision.deepstack), 0, u64::from(self.decoder.layers))?;
-        positive("vision.rotary_theta", vision.rotary_theta)?;
+        vision.rotary_theta.map_or(Ok(()), |theta| positive("vision.rotary_theta", theta))?;
         within("image.patch_size", u64::from(image.patch_size), 1, 256)?;
         within("image.temporal_patch_size", u64::from(image.temporal_patch_size), 1, 16)?;
         within("image.merge_size", u64::from(image.merge_size), 1, 16)?;

@@ -6,9 +6,12 @@
 //! | name | dtype | shape |
 //! |---|---|---|
 //! | `patches` | f32 | `[b, p, patch_dim]` |
-//! | `position_index` | i64 | `[p, 4]` rows of the learned position table |
-//! | `position_weight` | f32 | `[p, 4]` bilinear weights |
-//! | `rotary_cos`, `rotary_sin` | f32 | `[p, head_dim / 2]` |
+//! | `position_index` | i64 | `[p, 4]` rows of the learned position table; only with `position_side` |
+//! | `position_weight` | f32 | `[p, 4]` bilinear weights; only with `position_side` |
+//! | `rotary_cos`, `rotary_sin` | f32 | `[p, head_dim / 2]`; only with `rotary_theta` |
+//! | `window_rows` | i64 | `[w, k]` patches of each attention window, filled up to the longest; only with `window` |
+//! | `window_lengths` | i32 | `[w]` patches of each window; only with `window` |
+//! | `window_places` | i64 | `[p]` flat place (`window * k + column`) of each patch; only with `window` |
 //! | out `features` | f32 | `[b, m, hidden]` |
 //! | out `deepstack.{k}` | f32 | `[b, m, hidden]` |
 //!
@@ -36,6 +39,12 @@ pub const PATCHES: &str = "patches";
 pub const POSITION_INDEX: &str = "position_index";
 /// Bilinear weights of those rows.
 pub const POSITION_WEIGHT: &str = "position_weight";
+/// Patches of each attention window.
+pub const WINDOW_ROWS: &str = "window_rows";
+/// How many patches each window holds.
+pub const WINDOW_LENGTHS: &str = "window_lengths";
+/// Where each patch lies among the windows.
+pub const WINDOW_PLACES: &str = "window_places";
 /// Cosines of the rotary angles.
 pub const ROTARY_COS: &str = "rotary_cos";
 /// Sines of the rotary angles.

@@ -4,6 +4,7 @@
 //! family. Every weight is named here, so a missing or left-over tensor is found before a byte is written.
 
 pub mod position;
+pub mod window;
 
 use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, SpecialTokens};
 
@@ -95,6 +96,8 @@ pub enum Activation {
     Gelu,
     /// The tanh approximation.
     GeluTanh,
+    /// `x * sigmoid(1.702 * x)`.
+    QuickGelu,
 }
 
 /// The decoder.
@@ -171,6 +174,43 @@ pub struct GatedMlp {
     pub activation: Activation,
 }
 
+/// A feed-forward block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mlp {
+    /// `down(act(up(x)))`.
+    Plain {
+        /// Up.
+        up: Linear,
+        /// Down.
+        down: Linear,
+        /// Activation between them.
+        activation: Activation,
+    },
+    /// With a gate beside the up layer.
+    Gated(GatedMlp),
+}
+
+/// Where the queries, keys and values of a vision block come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Qkv {
+    /// One layer `[3 * hidden, hidden]`: queries, keys, values.
+    Packed(Linear),
+}
+
+/// What is added to the embedded patches to tell where they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PatchPosition {
+    /// A learned table `[side * side, hidden]`, resampled to each picture's grid.
+    Table {
+        /// The table.
+        weight: Weight,
+        /// Its rows and columns.
+        side: usize,
+    },
+    /// Nothing: the rotation tells it.
+    None,
+}
+
 /// The vision tower.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionSpec {
@@ -188,12 +228,12 @@ pub struct VisionSpec {
     pub merge: usize,
     /// Patches to width: a convolution whose stride is its kernel, hence a linear layer.
     pub patch_embedding: Linear,
-    /// Learned position table `[side * side, hidden]`, resampled to each picture's grid.
-    pub position_table: Weight,
-    /// Rows and columns of the table.
-    pub position_side: usize,
-    /// Base of the axial rotary angles.
-    pub rotary_theta: f64,
+    /// What is added to the embedded patches.
+    pub position: PatchPosition,
+    /// Base of the axial rotary angles of queries and keys; `None` when nothing is rotated.
+    pub rotary_theta: Option<f64>,
+    /// Side of an attention window in merged tokens, for the blocks that look no further.
+    pub window: Option<usize>,
     /// Blocks in order.
     pub blocks: Vec<VisionBlock>,
     /// Merger of the last block's output.
@@ -202,25 +242,23 @@ pub struct VisionSpec {
     pub deepstack: Vec<(usize, Merger)>,
 }
 
-/// One block: norm, attention over the whole grid, residual; norm, MLP, residual.
+/// One block: norm, attention, residual; norm, MLP, residual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionBlock {
     /// Path prefix, used for node names.
     pub path: String,
     /// Norm before attention.
     pub attention_norm: Norm,
-    /// Queries, keys and values in one layer `[3 * hidden, hidden]`.
-    pub qkv: Linear,
+    /// Queries, keys and values.
+    pub qkv: Qkv,
+    /// Whether a patch attends to its window of [`VisionSpec::window`] (true) or to its whole grid (false).
+    pub window: bool,
     /// Output projection.
     pub projection: Linear,
     /// Norm before the MLP.
     pub mlp_norm: Norm,
-    /// First layer of the MLP.
-    pub up: Linear,
-    /// Second layer of the MLP.
-    pub down: Linear,
-    /// Activation between them.
-    pub activation: Activation,
+    /// The MLP.
+    pub mlp: Mlp,
 }
 
 /// Merges `merge * merge` neighbouring patches into a feature row.
@@ -265,9 +303,10 @@ impl DecoderSpec {
         for layer in &self.layers {
             layer.input_norm.collect(out);
             let a = &layer.attention;
-            for linear in [&a.q, &a.k, &a.v, &a.o, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down] {
+            for linear in [&a.q, &a.k, &a.v, &a.o] {
                 linear.collect(out);
             }
+            layer.mlp.collect(out);
             for norm in [&a.q_norm, &a.k_norm].into_iter().flatten() {
                 norm.collect(out);
             }
@@ -281,18 +320,34 @@ impl DecoderSpec {
 impl VisionSpec {
     fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
         self.patch_embedding.collect(out);
-        out.push(&self.position_table);
+        match &self.position {
+            PatchPosition::Table { weight, .. } => out.push(weight),
+            PatchPosition::None => {}
+        }
         for block in &self.blocks {
             block.attention_norm.collect(out);
             block.mlp_norm.collect(out);
-            for linear in [&block.qkv, &block.projection, &block.up, &block.down] {
+            let Qkv::Packed(qkv) = &block.qkv;
+            for linear in [qkv, &block.projection] {
                 linear.collect(out);
+            }
+            match &block.mlp {
+                Mlp::Plain { up, down, .. } => [up, down].iter().for_each(|linear| linear.collect(out)),
+                Mlp::Gated(mlp) => mlp.collect(out),
             }
         }
         for merger in self.deepstack.iter().map(|(_, m)| m).chain([&self.merger]) {
             merger.norm.collect(out);
             merger.up.collect(out);
             merger.down.collect(out);
+        }
+    }
+}
+
+impl GatedMlp {
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        for linear in [&self.gate, &self.up, &self.down] {
+            linear.collect(out);
         }
     }
 }

@@ -3,15 +3,33 @@
 //! All angles are computed in 32-bit floats, in the order of the reference implementation
 //! (`inv_freq = 1 / theta^(2i/d)`, `angle = position * inv_freq`), so that cosines agree to the last bits.
 
-use crate::package::{PositionRule, SectionLayout};
+use super::window::{Windows, windows};
+use crate::package::{PositionRule, SectionLayout, VisionComponent};
 
 /// What stands at a place of the prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Span {
     /// `n` text tokens.
     Text(usize),
     /// A grid of merged tokens: rows, columns.
     Grid(usize, usize),
+    /// Grids of one size, one a temporal patch.
+    Video {
+        /// Temporal patches.
+        times: usize,
+        /// Rows of merged tokens.
+        rows: usize,
+        /// Columns of merged tokens.
+        columns: usize,
+        /// Temporal positions from one grid to the next, see [`video_step`].
+        step: f32,
+    },
+}
+
+/// Temporal positions from one temporal patch of a video to the next, which lies `seconds` later: one, or as many
+/// as the rule counts in that time. Fractions are kept; a position is cut down to a whole number.
+pub fn video_step(rule: &PositionRule, seconds: f64) -> f32 {
+    rule.tokens_per_second.map_or(1.0, |rate| rate as f32 * seconds as f32)
 }
 
 /// The three position streams of one sequence.
@@ -25,15 +43,19 @@ pub struct Positions {
 
 impl Positions {
     /// Positions of a prompt: text advances by one a token in all streams; a grid holds the temporal stream,
-    /// spreads rows and columns over the others, and advances by its longer side. (The rule of M-RoPE.)
+    /// spreads rows and columns over the others, and advances by its longer side. (The rule of M-RoPE.) A video
+    /// advances as one grid does, however long it is: text behind it may share temporal positions with it. What is
+    /// generated starts after every position of the prompt.
     pub fn of(spans: &[Span]) -> Positions {
         let mut out = Positions::default();
         for span in spans {
             match *span {
                 Span::Text(n) => out.push_text(n),
-                Span::Grid(rows, columns) => out.push_grid(rows, columns),
+                Span::Grid(rows, columns) => out.push_video(1, (rows, columns), 0.0),
+                Span::Video { times, rows, columns, step } => out.push_video(times, (rows, columns), step),
             }
         }
+        out.next = out.tokens.iter().flatten().max().map_or(0, |last| last + 1);
         out
     }
 
@@ -44,10 +66,13 @@ impl Positions {
         }
     }
 
-    fn push_grid(&mut self, rows: usize, columns: usize) {
-        for row in 0..rows as i64 {
-            for column in 0..columns as i64 {
-                self.tokens.push([self.next, self.next + row, self.next + column]);
+    fn push_video(&mut self, times: usize, (rows, columns): (usize, usize), step: f32) {
+        for time in 0..times {
+            let time = self.next + (time as f32 * step) as i64;
+            for row in 0..rows as i64 {
+                for column in 0..columns as i64 {
+                    self.tokens.push([time, self.next + row, self.next + column]);
+                }
             }
         }
         self.next += rows.max(columns) as i64;
@@ -106,46 +131,70 @@ impl Rotary {
     }
 }
 
-/// What the vision graph needs to know of one grid.
-#[derive(Debug, Clone, PartialEq)]
+/// What the vision graph needs to know of one grid of `p` patches: what its manifest entry asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GridRows {
-    /// `[p, 4]` rows of the learned table.
+    /// Places in the learned table.
+    pub table: Option<TableRows>,
+    /// Rotary angles.
+    pub angles: Option<AngleRows>,
+    /// Attention windows.
+    pub windows: Option<Windows>,
+}
+
+/// Rows of the learned position table for each patch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableRows {
+    /// `[p, 4]` rows of the table.
     pub index: Vec<i64>,
     /// `[p, 4]` bilinear weights.
     pub weight: Vec<f32>,
+}
+
+/// Cosines and sines for each patch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AngleRows {
     /// `[p, head_dim / 2]`.
     pub cos: Vec<f32>,
     /// `[p, head_dim / 2]`.
     pub sin: Vec<f32>,
 }
 
-/// Rows of a grid of `rows` x `columns` patches, in the order of the flattened patches (blocks of `merge` x
-/// `merge`). The table of `side` x `side` is resampled with its corners aligned; the rotary angles are axial: the
-/// first half of the frequencies follows the row, the second the column.
-pub fn grid_rows(
-    rows: usize,
-    columns: usize,
-    merge: usize,
+/// What the tower wants to know of a grid of `rows` x `columns` patches, in the order of the flattened patches
+/// (blocks of `merge` x `merge`).
+pub fn grid_rows(vision: &VisionComponent, merge: usize, rows: usize, columns: usize) -> GridRows {
+    let places = || block_order(rows, columns, merge);
+    GridRows {
+        table: vision.position_side.map(|side| table_rows(places(), (rows, columns), side as usize)),
+        angles: vision.rotary_theta.map(|theta| angle_rows(places(), vision.head_dim as usize, theta)),
+        windows: vision.window.map(|side| windows(rows / merge, columns / merge, merge, side as usize)),
+    }
+}
+
+/// The table of `side` x `side` is resampled to the grid with its corners aligned.
+fn table_rows(
+    places: impl Iterator<Item = (usize, usize)>,
+    (rows, columns): (usize, usize),
     side: usize,
-    head_dim: usize,
-    theta: f64,
-) -> GridRows {
-    let frequencies = inverse_frequencies(theta, head_dim / 2);
+) -> TableRows {
     let (row_taps, column_taps) = (taps(rows, side), taps(columns, side));
-    let count = rows * columns;
-    let mut out = GridRows {
-        index: Vec::with_capacity(4 * count),
-        weight: Vec::with_capacity(4 * count),
-        cos: Vec::with_capacity(count * head_dim / 2),
-        sin: Vec::with_capacity(count * head_dim / 2),
-    };
-    for (row, column) in block_order(rows, columns, merge) {
+    let mut out = TableRows { index: Vec::new(), weight: Vec::new() };
+    for (row, column) in places {
         for (r, rw) in row_taps[row] {
             for (c, cw) in column_taps[column] {
                 out.index.push((r * side + c) as i64);
                 out.weight.push(rw * cw);
             }
         }
+    }
+    out
+}
+
+/// The angles are axial: the first half of the frequencies follows the row, the second the column.
+fn angle_rows(places: impl Iterator<Item = (usize, usize)>, head_dim: usize, theta: f64) -> AngleRows {
+    let frequencies = inverse_frequencies(theta, head_dim / 2);
+    let mut out = AngleRows { cos: Vec::new(), sin: Vec::new() };
+    for (row, column) in places {
         for place in [row, column] {
             for frequency in &frequencies {
                 let angle = place as f32 * frequency;
@@ -211,6 +260,7 @@ mod tests {
             rotary_dim: 16,
             sections: [4, 2, 2],
             layout: SectionLayout::Interleaved,
+            tokens_per_second: None,
         };
         assert_eq!(streams(&rule), [0, 1, 2, 0, 1, 2, 0, 0]);
         assert_eq!(
@@ -225,14 +275,39 @@ mod tests {
         assert_eq!(order, [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)]);
     }
 
+    /// Temporal positions of the reference implementation for six temporal patches, two a second of video, and 0.4
+    /// seconds apart: 0.8 positions a step are cut down to 0, 0, 1, 2, 3, 4.
+    #[test]
+    fn a_video_counts_time_and_advances_by_its_longer_side() {
+        let rule = |tokens_per_second| PositionRule {
+            theta: 1e6,
+            rotary_dim: 16,
+            sections: [4, 2, 2],
+            layout: SectionLayout::Chunked,
+            tokens_per_second,
+        };
+        let temporal = |rate, seconds| {
+            let step = video_step(&rule(rate), seconds);
+            let video = Span::Video { times: 6, rows: 1, columns: 2, step };
+            let got = Positions::of(&[Span::Text(3), video, Span::Text(1)]);
+            assert!(got.tokens[3..15].chunks(2).all(|t| t[0] == [t[0][0], 3, 3] && t[1] == [t[0][0], 3, 4]));
+            assert_eq!(got.tokens[15], [5; 3]);
+            assert_eq!(got.next, got.tokens.iter().flatten().max().unwrap() + 1);
+            got.tokens[3..15].iter().step_by(2).map(|t| t[0] - 3).collect::<Vec<_>>()
+        };
+        assert_eq!(temporal(Some(2.0), 0.4), [0, 0, 1, 2, 3, 4]);
+        assert_eq!(temporal(Some(2.0), 1.0), [0, 2, 4, 6, 8, 10]);
+        assert_eq!(temporal(None, 0.4), [0, 1, 2, 3, 4, 5]);
+    }
+
     #[test]
     fn table_weights_sum_to_one_and_reach_both_corners() {
-        let rows = grid_rows(4, 6, 2, 8, 12, 1e4);
+        let rows = table_rows(block_order(4, 6, 2), (4, 6), 8);
         for weights in rows.weight.chunks(4) {
             assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         }
         assert_eq!(rows.index[0], 0);
         assert_eq!(rows.index.iter().max(), Some(&63));
-        assert_eq!(rows.cos.len(), 24 * 6);
+        assert_eq!(angle_rows(block_order(4, 6, 2), 12, 1e4).cos.len(), 24 * 6);
     }
 }

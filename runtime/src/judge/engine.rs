@@ -56,10 +56,7 @@ impl Vision {
     fn run(&mut self, pictures: &[Patches]) -> Result<Vec<Features>, Error> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let [_, rows, columns] = first.grid.map(|n| n as usize);
-        let v = &self.component;
-        let merge = self.image.merge_size as usize;
-        let grid =
-            grid_rows(rows, columns, merge, v.position_side as usize, v.head_dim as usize, v.rotary_theta);
+        let grid = grid_rows(&self.component, self.image.merge_size as usize, rows, columns);
         let values: Vec<f32> = pictures.iter().flat_map(|p| p.values.iter().copied()).collect();
         let shape = (pictures.len(), first.rows(), first.row_len());
         let patches = ArrayView3::from_shape(shape, &values)

@@ -39,6 +39,7 @@ pub(crate) fn rule() -> PositionRule {
         rotary_dim: HEAD as u32,
         sections: [2, 1, 1],
         layout: SectionLayout::Interleaved,
+        tokens_per_second: None,
     }
 }
 
@@ -302,9 +303,10 @@ fn manifest(model: &ModelProto) -> Manifest {
         source: Vec::new(),
         vision: Some(VisionComponent {
             graph: graph(GRAPH),
-            position_side: 4,
+            position_side: None,
             head_dim: 8,
-            rotary_theta: 1e4,
+            rotary_theta: Some(1e4),
+            window: None,
             deepstack: 1,
             hidden: HIDDEN as u32,
         }),

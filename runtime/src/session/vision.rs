@@ -1,9 +1,10 @@
 //! The vision tower on ONNX Runtime.
 
 use ndarray::{Array2, Ix3};
-use ort::session::{Session, SessionOutputs};
-use ort::value::TensorRef;
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{PrimitiveTensorElementType, TensorRef};
 use rewardrt_models::package::names;
+use rewardrt_models::spec::position::GridRows;
 
 use super::{Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession, open};
 use crate::load::Package;
@@ -15,6 +16,8 @@ pub struct OrtVision {
     hidden: usize,
     deepstack: usize,
     rotary_width: usize,
+    /// Whether the graph takes table rows, angles and windows.
+    takes: [bool; 3],
 }
 
 impl OrtVision {
@@ -38,6 +41,7 @@ impl OrtVision {
             hidden: vision.hidden as usize,
             deepstack: vision.deepstack as usize,
             rotary_width: vision.head_dim as usize / 2,
+            takes: [vision.position_side.is_some(), vision.rotary_theta.is_some(), vision.window.is_some()],
         }))
     }
 
@@ -48,13 +52,80 @@ impl OrtVision {
 
     fn check(&self, input: &VisionInput<'_>) -> Result<(), SessionError> {
         let (grids, patches, width) = input.patches.dim();
-        let grid = input.grid;
-        let lengths = [grid.index.len(), grid.weight.len(), grid.cos.len(), grid.sin.len()];
-        let expected = [4 * patches, 4 * patches, patches * self.rotary_width, patches * self.rotary_width];
-        if grids * patches * width == 0 || lengths != expected {
-            let shape = format!("{grids} grids of {patches} patches of {width} values");
-            return Err(SessionError::Input(format!("{shape} with position rows of {lengths:?} values")));
+        let shape = format!("{grids} grids of {patches} patches of {width} values");
+        if grids * patches * width == 0 {
+            return Err(SessionError::Input(shape));
         }
+        let grid = input.grid;
+        let given = [grid.table.is_some(), grid.angles.is_some(), grid.windows.is_some()];
+        if given != self.takes {
+            let wanted = self.takes;
+            return Err(SessionError::Input(format!(
+                "{shape} with table, angles, windows {given:?}, where the graph takes {wanted:?}"
+            )));
+        }
+        let lengths = self.lengths(grid, patches);
+        match lengths.iter().find(|(_, found, expected)| found != expected) {
+            Some((name, found, expected)) => {
+                Err(SessionError::Input(format!("{shape} with {found} values of {name}, not {expected}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Name, number and expected number of the values of each input.
+    fn lengths(&self, grid: &GridRows, patches: usize) -> Vec<(&'static str, usize, usize)> {
+        let mut all = Vec::new();
+        if let Some(table) = &grid.table {
+            all.push((names::POSITION_INDEX, table.index.len(), 4 * patches));
+            all.push((names::POSITION_WEIGHT, table.weight.len(), 4 * patches));
+        }
+        if let Some(angles) = &grid.angles {
+            all.push((names::ROTARY_COS, angles.cos.len(), patches * self.rotary_width));
+            all.push((names::ROTARY_SIN, angles.sin.len(), patches * self.rotary_width));
+        }
+        if let Some(windows) = &grid.windows {
+            all.push((names::WINDOW_ROWS, windows.rows.len(), windows.lengths.len() * windows.longest()));
+            all.push((names::WINDOW_PLACES, windows.places.len(), patches));
+        }
+        all
+    }
+
+    /// The rows of one grid, as the graph takes them.
+    fn grid_inputs<'a>(&self, grid: &'a GridRows, patches: usize) -> Result<Inputs<'a>, SessionError> {
+        let mut all = Inputs::default();
+        if let Some(table) = &grid.table {
+            all.push(names::POSITION_INDEX, vec![patches, 4], &table.index)?;
+            all.push(names::POSITION_WEIGHT, vec![patches, 4], &table.weight)?;
+        }
+        if let Some(angles) = &grid.angles {
+            all.push(names::ROTARY_COS, vec![patches, self.rotary_width], &angles.cos)?;
+            all.push(names::ROTARY_SIN, vec![patches, self.rotary_width], &angles.sin)?;
+        }
+        if let Some(windows) = &grid.windows {
+            let count = windows.lengths.len();
+            all.push(names::WINDOW_ROWS, vec![count, windows.longest()], &windows.rows)?;
+            all.push(names::WINDOW_LENGTHS, vec![count], &windows.lengths)?;
+            all.push(names::WINDOW_PLACES, vec![patches], &windows.places)?;
+        }
+        Ok(all)
+    }
+}
+
+/// Inputs of a run by name.
+#[derive(Default)]
+struct Inputs<'a>(Vec<(&'static str, SessionInputValue<'a>)>);
+
+impl<'a> Inputs<'a> {
+    fn push<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
+        &mut self,
+        name: &'static str,
+        shape: Vec<usize>,
+        values: &'a [T],
+    ) -> Result<(), SessionError> {
+        let view = TensorRef::from_array_view((shape, values));
+        let view = view.map_err(|e| SessionError::runtime("view the vision inputs", &e))?;
+        self.0.push((name, view.into()));
         Ok(())
     }
 }
@@ -62,19 +133,13 @@ impl OrtVision {
 impl VisionSession for OrtVision {
     fn run(&mut self, input: &VisionInput<'_>) -> Result<Features, SessionError> {
         self.check(input)?;
-        let (_, patches, _) = input.patches.dim();
-        let (taps, angles) = ([patches, 4], [patches, self.rotary_width]);
-        let view = |e: ort::Error| SessionError::runtime("view the patches", &e);
+        let (grids, patches, width) = input.patches.dim();
         let contiguous = input.patches.as_standard_layout();
-        let inputs = ort::inputs![
-            names::PATCHES => TensorRef::from_array_view(&contiguous).map_err(view)?,
-            names::POSITION_INDEX => TensorRef::from_array_view((taps, &input.grid.index[..])).map_err(view)?,
-            names::POSITION_WEIGHT => TensorRef::from_array_view((taps, &input.grid.weight[..])).map_err(view)?,
-            names::ROTARY_COS => TensorRef::from_array_view((angles, &input.grid.cos[..])).map_err(view)?,
-            names::ROTARY_SIN => TensorRef::from_array_view((angles, &input.grid.sin[..])).map_err(view)?,
-        ];
+        let values = contiguous.as_slice().ok_or_else(|| SessionError::Input("patches in pieces".into()))?;
+        let mut inputs = self.grid_inputs(input.grid, patches)?;
+        inputs.push(names::PATCHES, vec![grids, patches, width], values)?;
         let outputs =
-            self.session.run(inputs).map_err(|e| SessionError::runtime("run the vision tower", &e))?;
+            self.session.run(inputs.0).map_err(|e| SessionError::runtime("run the vision tower", &e))?;
         let table = |name: &str| features(&outputs, name, self.hidden);
         let deepstack = (0..self.deepstack).map(|k| table(&names::deepstack(k))).collect::<Result<_, _>>()?;
         Ok(Features { rows: table(names::FEATURES)?, deepstack })

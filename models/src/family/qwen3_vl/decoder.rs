@@ -76,7 +76,14 @@ fn position(r: &Reader, head_dim: usize) -> Result<PositionRule, FamilyError> {
         return Err(rope.error("mrope_section", "does not sum to half of head_dim"));
     }
     rope.finish()?;
-    Ok(PositionRule { theta, rotary_dim: head_dim as u32, sections, layout: SectionLayout::Interleaved })
+    // Each temporal patch of a video is a grid of its own, behind a time stamp in the text.
+    Ok(PositionRule {
+        theta,
+        rotary_dim: head_dim as u32,
+        sections,
+        layout: SectionLayout::Interleaved,
+        tokens_per_second: None,
+    })
 }
 
 fn layer(i: usize, s: &Sizes) -> DecoderLayer {

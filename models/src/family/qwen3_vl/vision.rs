@@ -5,7 +5,9 @@ use serde_json::json;
 use super::super::FamilyError;
 use super::super::config::Reader;
 pub(super) use crate::spec::VisionSpec as Spec;
-use crate::spec::{Activation, Linear, Merger, Norm, VisionBlock, VisionSpec, Weight};
+use crate::spec::{
+    Activation, Linear, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight,
+};
 
 const PREFIX: &str = "model.visual";
 /// The tower's norms carry this constant in the reference code, not in the configuration.
@@ -43,9 +45,12 @@ pub(super) fn spec(r: &Reader) -> Result<VisionSpec, FamilyError> {
         patch_dim: 3 * frames * patch * patch,
         merge,
         patch_embedding: linear(&format!("{PREFIX}.patch_embed.proj"), &[hidden, 3, frames, patch, patch]),
-        position_table: Weight::new(format!("{PREFIX}.pos_embed.weight"), &[places, hidden]),
-        position_side: side,
-        rotary_theta: rotary_theta(r)?,
+        position: PatchPosition::Table {
+            weight: Weight::new(format!("{PREFIX}.pos_embed.weight"), &[places, hidden]),
+            side,
+        },
+        rotary_theta: Some(rotary_theta(r)?),
+        window: None,
         blocks: (0..depth).map(|i| block(i, hidden, intermediate)).collect(),
         merger: merger(format!("{PREFIX}.merger"), hidden, merged, output),
         deepstack,
@@ -68,12 +73,15 @@ fn block(i: usize, hidden: usize, intermediate: usize) -> VisionBlock {
     let path = format!("{PREFIX}.blocks.{i}");
     VisionBlock {
         attention_norm: norm(&format!("{path}.norm1"), hidden),
-        qkv: linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden]),
+        qkv: Qkv::Packed(linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
+        window: false,
         projection: linear(&format!("{path}.attn.proj"), &[hidden, hidden]),
         mlp_norm: norm(&format!("{path}.norm2"), hidden),
-        up: linear(&format!("{path}.mlp.linear_fc1"), &[intermediate, hidden]),
-        down: linear(&format!("{path}.mlp.linear_fc2"), &[hidden, intermediate]),
-        activation: Activation::GeluTanh,
+        mlp: Mlp::Plain {
+            up: linear(&format!("{path}.mlp.linear_fc1"), &[intermediate, hidden]),
+            down: linear(&format!("{path}.mlp.linear_fc2"), &[hidden, intermediate]),
+            activation: Activation::GeluTanh,
+        },
         path,
     }
 }
