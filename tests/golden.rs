@@ -80,6 +80,11 @@ fn pictures_become_the_same_bytes_and_values() -> Result<()> {
         }
         let grids: Vec<i64> = patches.iter().flat_map(|p| p.grid).map(i64::from).collect();
         assert_eq!(grids, case.i64("image_grid_thw")?);
+        // A committed model records the values of single pictures only; the bytes that they follow from, of all.
+        if !case.has("pixel_values") {
+            assert!(patches.len() > 1, "the values of a single picture are recorded");
+            return Ok(());
+        }
         let values: Vec<f32> = patches.into_iter().flat_map(|p| p.values).collect();
         within("pixel_values", &values, &case.f32("pixel_values")?, PIXELS)
     })

@@ -109,6 +109,7 @@ fn config_files(checkpoint: &Checkpoint) -> ConfigFiles {
         config: checkpoint.config.clone(),
         generation: checkpoint.generation.clone(),
         image_processor: in_processor.or_else(|| checkpoint.preprocessor.clone()),
+        tensors: checkpoint.tensors().keys().cloned().collect(),
     }
 }
 

@@ -100,14 +100,14 @@ def cases(rng, media):
         {"role": "user", "content": [pair[0], {"type": "text", "text": "and"}, pair[1], text, save("d.png", 40, 40)]}]
 
 
-def golden(part, model, proc, messages, media, new_tokens):
+def golden(part, model, proc, messages, media, options):
     """Runs the reference on one chat and returns what it gave, by tensor name."""
     paths = [media / i["path"] for m in messages for i in m["content"] if i["type"] == "image"]
     images = [Image.open(p).convert("RGB") for p in paths]
     prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     batch = proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}))
     with torch.no_grad():
-        out = model.generate(**batch, max_new_tokens=new_tokens, do_sample=False, output_logits=True,
+        out = model.generate(**batch, max_new_tokens=options.new_tokens, do_sample=False, output_logits=True,
                              return_dict_in_generate=True, use_cache=True)
     logits = torch.stack(out.logits, 0)[:, 0].float()
     top = logits.topk(2, -1).values
@@ -119,7 +119,7 @@ def golden(part, model, proc, messages, media, new_tokens):
         for i, pixels in enumerate(part.resized(proc, images, batch["pixel_values"])):
             gold[f"resized_{i}"] = pixels
         for key in ("pixel_values", "image_grid_thw"):
-            if key in batch:
+            if key in batch and not (options.thin and key == "pixel_values" and len(images) > 1):
                 gold[key] = batch[key].contiguous()
         gold.update({name: tensor.float().contiguous() for name, tensor in part.features(model, batch).items()})
     return gold
@@ -152,6 +152,7 @@ def parse_arguments():
     ap.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32", help="of the stored weights")
     ap.add_argument("--layout", choices=["current", "legacy"], default="current", help="legacy: as transformers 4.x wrote it")
     ap.add_argument("--longest-edge", type=int, default=192, help="side of a square with the processor's pixel limit")
+    ap.add_argument("--thin", action="store_true", help="record pixel_values only where a chat has one picture")
     ap.add_argument("--max-positions", type=int, default=4096, help="the context length that config.json tells")
     ap.add_argument("--demo", action="store_true", help="the smallest sizes; the checkpoint only, no golden cases")
     return ap.parse_args()
@@ -176,7 +177,7 @@ def main():
     media = options.out / "cases"
     media.mkdir(parents=True, exist_ok=True)
     for name, messages in cases(rng, media):
-        gold = golden(part, model, proc, messages, media, options.new_tokens)
+        gold = golden(part, model, proc, messages, media, options)
         write_case(media / name, messages, gold, tok, options)
         print(f"{options.family} {name}: prompt {len(gold['input_ids'])} tokens, new {len(gold['new_ids'])}, "
               f"distinct {len(set(gold['new_ids'].tolist()))}, min margin {gold['margins'].min():.4f}")

@@ -160,6 +160,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Marks the keys as read that `inner` holds too: copies of the same setting, which must say the same. Keys that
+    /// are unset in `inner`, or change no result, are left out.
+    ///
+    /// # Errors
+    /// When a copy says something else.
+    pub fn copies(&self, inner: &Reader) -> Result<(), FamilyError> {
+        for (key, value) in self.map.iter().filter(|(key, _)| !INERT.contains(&key.as_str())) {
+            match inner.map.get(key).filter(|copy| !copy.is_null()) {
+                Some(copy) if copy != value => {
+                    return Err(self.error(key, &format!("differs from {}", inner.field(key))));
+                }
+                Some(_) => self.ignore(&[key]),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Marks keys as read that change nothing here; the caller says why.
     pub fn ignore(&self, keys: &[&str]) {
         self.read.borrow_mut().extend(keys.iter().map(|k| (*k).to_owned()));

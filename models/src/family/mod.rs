@@ -1,13 +1,18 @@
 //! Families: `config.json` to [`ModelSpec`]. One folder a family, one line in [`FAMILIES`].
 
+mod common;
 pub mod config;
+mod qwen2;
+mod qwen2_5_vl;
 mod qwen3_vl;
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::spec::ModelSpec;
 
-/// The JSON files of a checkpoint that say what the model is.
+/// What a checkpoint says of itself: its JSON files and the names of its tensors.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigFiles {
     /// `config.json`.
@@ -16,6 +21,8 @@ pub struct ConfigFiles {
     pub generation: Option<Value>,
     /// The image processor's part of `processor_config.json`, or `preprocessor_config.json`.
     pub image_processor: Option<Value>,
+    /// Names of the tensors: some architectures come under more than one naming.
+    pub tensors: BTreeSet<String>,
 }
 
 /// Why a checkpoint's configuration is refused.
@@ -51,7 +58,7 @@ pub enum FamilyError {
 type SpecOf = fn(&ConfigFiles) -> Result<ModelSpec, FamilyError>;
 
 /// The families: `model_type` and what turns its configuration into a spec.
-pub const FAMILIES: [(&str, SpecOf); 1] = [("qwen3_vl", qwen3_vl::spec)];
+pub const FAMILIES: &[(&str, SpecOf)] = &[("qwen2_5_vl", qwen2_5_vl::spec), ("qwen3_vl", qwen3_vl::spec)];
 
 /// The spec of a checkpoint.
 ///
@@ -63,7 +70,7 @@ pub fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         Some((_, spec)) => spec(files),
         None => Err(FamilyError::Unknown {
             found: found.to_owned(),
-            known: FAMILIES.map(|(name, _)| name).join(", "),
+            known: FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
         }),
     }
 }

@@ -25,11 +25,8 @@ impl Windows {
 pub fn windows(rows: usize, columns: usize, merge: usize, side: usize) -> Windows {
     let patches = merge * merge;
     let longest = rows.min(side) * columns.min(side) * patches;
-    let mut out = Windows {
-        rows: Vec::new(),
-        lengths: Vec::new(),
-        places: vec![0; rows * columns * patches],
-    };
+    let mut out =
+        Windows { rows: Vec::new(), lengths: Vec::new(), places: vec![0; rows * columns * patches] };
     for top in (0..rows).step_by(side) {
         for left in (0..columns).step_by(side) {
             let start = out.rows.len();

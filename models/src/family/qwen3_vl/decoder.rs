@@ -2,14 +2,12 @@
 
 use serde_json::json;
 
-use super::super::FamilyError;
 use super::super::config::Reader;
-use crate::package::{PositionRule, SectionLayout};
+use super::super::{FamilyError, common};
+use crate::package::SectionLayout;
 use crate::spec::{Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Norm, Weight};
 
 const PREFIX: &str = "model.language_model";
-/// The head, absent from the checkpoint when it is tied to the embedding.
-pub(super) const HEAD: &str = "lm_head.weight";
 
 /// Sizes of the text model.
 struct Sizes {
@@ -45,7 +43,7 @@ pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSp
     }
     let vocabulary = r.size("vocab_size")?;
     let embedding = Weight::new(format!("{PREFIX}.embed_tokens.weight"), &[vocabulary, hidden]);
-    let head = if tied { embedding.clone() } else { Weight::new(HEAD, &[vocabulary, hidden]) };
+    let head = if tied { embedding.clone() } else { Weight::new(common::HEAD, &[vocabulary, hidden]) };
     Ok(DecoderSpec {
         hidden,
         vocabulary,
@@ -54,35 +52,9 @@ pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSp
         layers: (0..layers).map(|i| layer(i, &sizes)).collect(),
         norm: rms(format!("{PREFIX}.norm.weight"), hidden, sizes.eps),
         head: Linear { weight: head, bias: None },
-        position: position(r, sizes.head_dim)?,
+        // Each temporal patch of a video is a grid of its own, behind a time stamp in the text.
+        position: common::position(r, sizes.head_dim, (5e6, SectionLayout::Interleaved), None)?,
         deepstack,
-    })
-}
-
-/// `rope_parameters` (present layout), or `rope_theta` beside `rope_scaling` (transformers 4.x).
-fn position(r: &Reader, head_dim: usize) -> Result<PositionRule, FamilyError> {
-    let present = r.get("rope_parameters").is_some();
-    let rope = r.object(if present { "rope_parameters" } else { "rope_scaling" })?;
-    let theta = if present { rope.number_or("rope_theta", 5e6)? } else { r.number_or("rope_theta", 5e6)? };
-    rope.only("rope_type", &[json!("default")])?;
-    rope.only("type", &[json!("default"), json!("mrope")])?;
-    // The family is always interleaved; a file that says otherwise is another architecture.
-    rope.only("mrope_interleaved", &[json!(true)])?;
-    let sections = rope.sizes("mrope_section")?;
-    let sections = <[usize; 3]>::try_from(sections)
-        .map_err(|_| rope.error("mrope_section", "is not three sections"))?
-        .map(|s| s as u32);
-    if sections.iter().sum::<u32>() as usize != head_dim / 2 {
-        return Err(rope.error("mrope_section", "does not sum to half of head_dim"));
-    }
-    rope.finish()?;
-    // Each temporal patch of a video is a grid of its own, behind a time stamp in the text.
-    Ok(PositionRule {
-        theta,
-        rotary_dim: head_dim as u32,
-        sections,
-        layout: SectionLayout::Interleaved,
-        tokens_per_second: None,
     })
 }
 

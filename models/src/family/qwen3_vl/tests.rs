@@ -1,3 +1,5 @@
+use serde_json::{Value, json};
+
 use super::super::spec;
 use super::*;
 
@@ -28,6 +30,7 @@ fn legacy() -> ConfigFiles {
             "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, "image_mean": [0.5, 0.5, 0.5],
             "image_std": [0.5, 0.5, 0.5], "processor_class": "P",
             "image_processor_type": "Qwen2VLImageProcessorFast"})),
+        ..ConfigFiles::default()
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::super::FamilyError;
+use super::super::common;
 use super::super::config::Reader;
-pub(super) use crate::spec::VisionSpec as Spec;
 use crate::spec::{
     Activation, Linear, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight,
 };
@@ -49,24 +49,12 @@ pub(super) fn spec(r: &Reader) -> Result<VisionSpec, FamilyError> {
             weight: Weight::new(format!("{PREFIX}.pos_embed.weight"), &[places, hidden]),
             side,
         },
-        rotary_theta: Some(rotary_theta(r)?),
+        rotary_theta: Some(common::axial_theta(r)?),
         window: None,
         blocks: (0..depth).map(|i| block(i, hidden, intermediate)).collect(),
         merger: merger(format!("{PREFIX}.merger"), hidden, merged, output),
         deepstack,
     })
-}
-
-/// Absent in transformers 4.x files, where it is a constant of the code.
-fn rotary_theta(r: &Reader) -> Result<f64, FamilyError> {
-    if r.get("rope_parameters").is_none() {
-        return Ok(1e4);
-    }
-    let rope = r.object("rope_parameters")?;
-    rope.only("rope_type", &[json!("axial")])?;
-    let theta = rope.number_or("rope_theta", 1e4)?;
-    rope.finish()?;
-    Ok(theta)
 }
 
 fn block(i: usize, hidden: usize, intermediate: usize) -> VisionBlock {

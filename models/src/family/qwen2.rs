@@ -1,0 +1,220 @@
+//! What the families with a Qwen2 decoder and M-RoPE share: everything but the vision tower.
+//!
+//! Published checkpoints differ in three ways that have nothing to do with each other. The text settings stand at
+//! the top of `config.json` (flat), in `text_config` (nested), or in both, as a copy. The rotary rule is
+//! `rope_scaling` beside `rope_theta` or `rope_parameters`. The tensors are named `visual.` and `model.`, or
+//! `model.visual.` and `model.language_model.`.
+
+use serde_json::{Value, json};
+
+use super::config::Reader;
+use super::{ConfigFiles, FamilyError, common};
+use crate::package::SectionLayout;
+use crate::spec::{
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, ModelSpec, Norm, VisionSpec,
+    Weight,
+};
+
+/// What tells one family from another.
+pub(super) struct Family {
+    /// `model_type`.
+    pub(super) name: &'static str,
+    /// The class in `architectures`.
+    pub(super) architecture: &'static str,
+    /// `vision_config` and the prefix of its tensors to the tower.
+    pub(super) tower: fn(&Reader, &str) -> Result<Tower, FamilyError>,
+}
+
+/// A vision tower and what it says of videos.
+pub(super) struct Tower {
+    pub(super) spec: VisionSpec,
+    /// Temporal positions of a second of video, see [`crate::package::PositionRule`].
+    pub(super) tokens_per_second: Option<f64>,
+}
+
+/// Configuration to spec.
+pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, FamilyError> {
+    let config = Reader::new("config.json", &files.config)?;
+    config.only("architectures", &[json!([family.architecture])])?;
+    let nested = config.get("text_config").map(|_| config.object("text_config")).transpose()?;
+    if let Some(text) = &nested {
+        config.copies(text)?;
+        // The placeholders are read from the outer object; copies of them agree with it.
+        text.ignore(&["image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"]);
+        text.ignore(&["vision_token_id"]);
+    }
+    let text = nested.as_ref().unwrap_or(&config);
+    let vision_config = config.object("vision_config")?;
+    let [visual, language] = prefixes(files);
+    let tower = (family.tower)(&vision_config, visual)?;
+    let tied = common::tied(&config, text)?;
+    let decoder = decoder(text, language, tied, tower.tokens_per_second)?;
+    if tower.spec.output != decoder.hidden {
+        return Err(
+            vision_config.error("hidden_size", "does not lead to rows of the text model's hidden_size")
+        );
+    }
+    let image = common::image_processing(files.image_processor.as_ref(), &tower.spec)?;
+    let (generation, eos) = common::generation_defaults(files.generation.as_ref())?;
+    let tokens = common::special_tokens(&config, text, eos)?;
+    // A placeholder that the template never writes; and what stays at the top where `text_config` leaves it unset:
+    // both act with use_sliding_window only, which is refused.
+    config.ignore(&["vision_token_id", "sliding_window", "max_window_layers"]);
+    for reader in [Some(config), nested, Some(vision_config)].into_iter().flatten() {
+        reader.finish()?;
+    }
+    Ok(ModelSpec {
+        family: family.name,
+        decoder,
+        vision: Some(tower.spec),
+        image: Some(image),
+        tokens,
+        generation,
+        default_pack: "unifiedreward-flex-image",
+        // A tied model's head is the embedding table; some tools store the copy all the same, and the
+        // reference implementation ignores it.
+        ignored: if tied { vec![common::HEAD.to_owned()] } else { Vec::new() },
+    })
+}
+
+/// Prefixes of the tower's and the decoder's tensors, by the naming that the checkpoint uses.
+fn prefixes(files: &ConfigFiles) -> [&'static str; 2] {
+    let named = |prefix: &str| files.tensors.iter().any(|name| name.starts_with(prefix));
+    [
+        if named("model.visual.") { "model.visual" } else { "visual" },
+        if named("model.language_model.") { "model.language_model" } else { "model" },
+    ]
+}
+
+/// Sizes of the text model.
+struct Sizes {
+    hidden: usize,
+    intermediate: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    eps: f32,
+}
+
+fn decoder(
+    r: &Reader,
+    prefix: &str,
+    tied: bool,
+    tokens_per_second: Option<f64>,
+) -> Result<DecoderSpec, FamilyError> {
+    r.only("hidden_act", &[json!("silu")])?;
+    r.only("use_sliding_window", &[json!(false)])?;
+    // These two act with use_sliding_window only; dropout acts in training only.
+    r.ignore(&["sliding_window", "max_window_layers", "attention_dropout"]);
+    let sizes = sizes(r)?;
+    let layers = r.size("num_hidden_layers")?;
+    full_attention(r, layers)?;
+    let (hidden, vocabulary) = (sizes.hidden, r.size("vocab_size")?);
+    let embedding = Weight::new(format!("{prefix}.embed_tokens.weight"), &[vocabulary, hidden]);
+    let head = if tied { embedding.clone() } else { Weight::new(common::HEAD, &[vocabulary, hidden]) };
+    Ok(DecoderSpec {
+        hidden,
+        vocabulary,
+        max_positions: r.size("max_position_embeddings")?,
+        embedding,
+        layers: (0..layers).map(|i| layer(format!("{prefix}.layers.{i}"), &sizes)).collect(),
+        norm: rms(format!("{prefix}.norm.weight"), hidden, sizes.eps),
+        head: Linear { weight: head, bias: None },
+        position: common::position(r, sizes.head_dim, (1e6, SectionLayout::Chunked), tokens_per_second)?,
+        deepstack: 0,
+    })
+}
+
+fn sizes(r: &Reader) -> Result<Sizes, FamilyError> {
+    let (hidden, heads) = (r.size("hidden_size")?, r.size("num_attention_heads")?);
+    if !hidden.is_multiple_of(2 * heads) {
+        return Err(r.error("num_attention_heads", "does not leave heads of an even size"));
+    }
+    let kv_heads = r.size_or("num_key_value_heads", heads)?;
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(r.error("num_key_value_heads", "does not divide num_attention_heads"));
+    }
+    let intermediate = r.size("intermediate_size")?;
+    let eps = r.number_or("rms_norm_eps", 1e-5)? as f32;
+    Ok(Sizes { hidden, intermediate, heads, kv_heads, head_dim: hidden / heads, eps })
+}
+
+/// The kinds of the layers, where a file lists them: all attend to everything before them.
+fn full_attention(r: &Reader, layers: usize) -> Result<(), FamilyError> {
+    r.only("layer_types", &[Value::from(vec!["full_attention"; layers])])
+}
+
+fn layer(path: String, s: &Sizes) -> DecoderLayer {
+    let weight = |name: &str, outputs: usize, inputs: usize| {
+        Weight::new(format!("{path}.{name}.weight"), &[outputs, inputs])
+    };
+    let linear = |name: &str, outputs: usize, inputs: usize| Linear {
+        weight: weight(name, outputs, inputs),
+        bias: None,
+    };
+    let biased = |name: &str, outputs: usize| Linear {
+        weight: weight(name, outputs, s.hidden),
+        bias: Some(Weight::new(format!("{path}.{name}.bias"), &[outputs])),
+    };
+    let norm = |name: &str| rms(format!("{path}.{name}.weight"), s.hidden, s.eps);
+    DecoderLayer {
+        input_norm: norm("input_layernorm"),
+        attention: AttentionSpec {
+            heads: s.heads,
+            kv_heads: s.kv_heads,
+            head_dim: s.head_dim,
+            q: biased("self_attn.q_proj", s.heads * s.head_dim),
+            k: biased("self_attn.k_proj", s.kv_heads * s.head_dim),
+            v: biased("self_attn.v_proj", s.kv_heads * s.head_dim),
+            o: linear("self_attn.o_proj", s.hidden, s.heads * s.head_dim),
+            q_norm: None,
+            k_norm: None,
+        },
+        mlp_norm: norm("post_attention_layernorm"),
+        mlp: GatedMlp {
+            gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
+            up: linear("mlp.up_proj", s.intermediate, s.hidden),
+            down: linear("mlp.down_proj", s.hidden, s.intermediate),
+            activation: Activation::Silu,
+        },
+        path,
+    }
+}
+
+fn rms(name: String, width: usize, eps: f32) -> Norm {
+    Norm::Rms { weight: Weight::new(name, &[width]), eps }
+}
+
+/// A layer of the tower with a bias.
+pub(super) fn linear(path: &str, shape: &[usize]) -> Linear {
+    Linear {
+        weight: Weight::new(format!("{path}.weight"), shape),
+        bias: Some(Weight::new(format!("{path}.bias"), &shape[..1])),
+    }
+}
+
+/// What the towers of these families read alike.
+pub(super) struct Patches {
+    pub(super) patch: usize,
+    pub(super) merge: usize,
+    pub(super) dim: usize,
+    pub(super) embedding: Linear,
+}
+
+/// Patch and merge sizes, and the first layer: a convolution without bias whose stride is its kernel.
+pub(super) fn patches(r: &Reader, prefix: &str, hidden: usize) -> Result<Patches, FamilyError> {
+    for key in ["in_channels", "in_chans"] {
+        r.only(key, &[json!(3)])?;
+    }
+    let (patch, frames) = (r.size_or("patch_size", 14)?, r.size_or("temporal_patch_size", 2)?);
+    // A copy of the patch size that older files carry.
+    r.only("spatial_patch_size", &[json!(patch)])?;
+    let shape = [hidden, 3, frames, patch, patch];
+    let weight = Weight::new(format!("{prefix}.patch_embed.proj.weight"), &shape);
+    Ok(Patches {
+        patch,
+        merge: r.size_or("spatial_merge_size", 2)?,
+        dim: shape[1..].iter().product(),
+        embedding: Linear { weight, bias: None },
+    })
+}

@@ -1,0 +1,22 @@
+//! Qwen2.5-VL: a vision tower with windows, RMS norms and gated MLPs; a Qwen2 decoder; videos that count seconds.
+//!
+//! Source of the mathematics: the published configuration files and the `qwen2_5_vl` model of Hugging Face
+//! transformers 5.23.
+
+mod vision;
+
+use super::{ConfigFiles, FamilyError, qwen2};
+use crate::spec::ModelSpec;
+
+/// Configuration to spec.
+pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
+    let family = qwen2::Family {
+        name: "qwen2_5_vl",
+        architecture: "Qwen2_5_VLForConditionalGeneration",
+        tower: vision::tower,
+    };
+    qwen2::spec(files, &family)
+}
+
+#[cfg(test)]
+mod tests;
