@@ -51,7 +51,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
     let decoder = decoder(text, language, tied, tower.tokens_per_second)?;
     if tower.spec.output != decoder.hidden {
         return Err(
-            vision_config.error("hidden_size", "does not lead to rows of the text model's hidden_size")
+            config.error("vision_config", "leads to rows of another width than the text model's hidden_size")
         );
     }
     let image = common::image_processing(files.image_processor.as_ref(), &tower.spec)?;

@@ -149,7 +149,7 @@ fn a_value_that_changes_the_mathematics_is_refused_by_name() {
     check(legacy(), "/vision_config/in_chans", json!(4), "in_chans");
     check(legacy(), "/vision_config/spatial_patch_size", json!(16), "spatial_patch_size");
     check(legacy(), "/vision_config/patch_size", json!(16), "spatial_patch_size");
-    check(legacy(), "/vision_config/out_hidden_size", json!(2049), "vision_config.hidden_size");
+    check(legacy(), "/vision_config/out_hidden_size", json!(2049), "config.json.vision_config");
     check(legacy(), "/vision_config/tokens_per_second", json!(0), "tokens_per_second");
     check(nested(), "/text_config/layer_types", json!(["sliding_attention"]), "layer_types");
     check(nested(), "/text_config/surprise", json!(1), "text_config.surprise");
