@@ -58,7 +58,11 @@ pub enum FamilyError {
 type SpecOf = fn(&ConfigFiles) -> Result<ModelSpec, FamilyError>;
 
 /// The families: `model_type` and what turns its configuration into a spec.
-pub const FAMILIES: &[(&str, SpecOf)] = &[("qwen2_5_vl", qwen2_5_vl::spec), ("qwen3_vl", qwen3_vl::spec)];
+#[rustfmt::skip] // One row a family, however short they are together.
+pub const FAMILIES: &[(&str, SpecOf)] = &[
+    ("qwen2_5_vl", qwen2_5_vl::spec),
+    ("qwen3_vl", qwen3_vl::spec),
+];
 
 /// The spec of a checkpoint.
 ///
