@@ -35,10 +35,10 @@ fn steps(bits: i64) -> f32 {
     if bits == 8 { 0.501 } else { 1.001 }
 }
 
-/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.032 in the
-/// decoder and 0.021 to 0.049 in the tower; the faults of the tests below make it at least 0.079 and 0.140.
+/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.058 in the
+/// decoder and 0.021 to 0.076 in the tower; the faults of the tests below make it at least 0.079 and 0.126.
 fn activations(component: &str) -> f64 {
-    if component == "decoder" { 0.05 } else { 0.08 }
+    if component == "decoder" { 0.068 } else { 0.1 }
 }
 
 /// One graph of a package with the bytes of its weights.
@@ -334,12 +334,13 @@ fn first_logits(model: &Path, precision: Precision) -> Result<Vec<Vec<f32>>> {
 /// weights are the hard case for 4 bits.
 #[test]
 fn first_logits_stay_within_the_errors_that_were_measured() -> Result<()> {
-    let bounds = [(Precision::Fp16, 0.0035), (Precision::Int8, 0.11), (Precision::Int4, 0.62)];
+    let bounds = [(Precision::Fp16, 0.0035), (Precision::Int8, 0.2), (Precision::Int4, 0.95)];
     for model in golden_models()? {
         let float = first_logits(&model, Precision::Fp32)?;
         for (precision, bound) in bounds {
             let (most, rms) = logit_errors(&float, &first_logits(&model, precision)?);
-            let name = model.file_name().unwrap_or_default().display();
+            let family = model.ancestors().nth(2).and_then(|home| model.strip_prefix(home).ok());
+            let name = family.unwrap_or(&model).display();
             println!("{name} {}: max abs {most:.5}, relative rms {rms:.5}", precision.name());
             // A NaN is not within anything.
             assert!(rms <= bound, "{name} {}: relative rms {rms} is over {bound}", precision.name());
