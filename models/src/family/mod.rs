@@ -4,6 +4,7 @@ mod common;
 pub mod config;
 mod qwen2;
 mod qwen2_5_vl;
+mod qwen2_vl;
 mod qwen3_vl;
 
 use std::collections::BTreeSet;
@@ -61,6 +62,7 @@ type SpecOf = fn(&ConfigFiles) -> Result<ModelSpec, FamilyError>;
 #[rustfmt::skip] // One row a family, however short they are together.
 pub const FAMILIES: &[(&str, SpecOf)] = &[
     ("qwen2_5_vl", qwen2_5_vl::spec),
+    ("qwen2_vl", qwen2_vl::spec),
     ("qwen3_vl", qwen3_vl::spec),
 ];
 

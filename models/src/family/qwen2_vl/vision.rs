@@ -1,0 +1,76 @@
+//! The vision tower.
+
+use serde_json::json;
+
+use super::super::config::Reader;
+use super::super::qwen2::{Tower, linear, patches};
+use super::super::{FamilyError, common};
+use crate::spec::{Activation, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
+
+/// The tower's norms carry this constant in the reference code, not in the configuration.
+const EPS: f32 = 1e-6;
+
+/// `embed_dim` is the tower's width here, and `hidden_size` that of its result.
+pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
+    r.only("hidden_act", &[json!("quick_gelu")])?;
+    let (hidden, heads) = (r.size("embed_dim")?, r.size("num_heads")?);
+    if !hidden.is_multiple_of(4 * heads) {
+        return Err(r.error("num_heads", "does not leave heads of a multiple of four"));
+    }
+    let patches = patches(r, prefix, hidden)?;
+    let (depth, output) = (r.size("depth")?, r.size("hidden_size")?);
+    let ratio = r.number_or("mlp_ratio", 4.0)?;
+    let intermediate = hidden as f64 * ratio;
+    if intermediate < 1.0 || intermediate.fract() != 0.0 {
+        return Err(r.error("mlp_ratio", "does not lead to an MLP of a whole width"));
+    }
+    let block = |i: usize| block(format!("{prefix}.blocks.{i}"), hidden, intermediate as usize);
+    let merged = hidden * patches.merge * patches.merge;
+    let spec = VisionSpec {
+        hidden,
+        output,
+        heads,
+        head_dim: hidden / heads,
+        patch_dim: patches.dim,
+        merge: patches.merge,
+        patch_embedding: patches.embedding,
+        position: PatchPosition::None,
+        rotary_theta: Some(common::axial_theta(r)?),
+        window: None,
+        blocks: (0..depth).map(block).collect(),
+        merger: Merger {
+            norm: norm(&format!("{prefix}.merger.ln_q"), hidden),
+            norm_after_merge: false,
+            up: linear(&format!("{prefix}.merger.mlp.0"), &[merged, merged]),
+            down: linear(&format!("{prefix}.merger.mlp.2"), &[output, merged]),
+            activation: Activation::Gelu,
+            path: format!("{prefix}.merger"),
+        },
+        deepstack: Vec::new(),
+    };
+    Ok(Tower { spec, tokens_per_second: None })
+}
+
+fn block(path: String, hidden: usize, intermediate: usize) -> VisionBlock {
+    VisionBlock {
+        attention_norm: norm(&format!("{path}.norm1"), hidden),
+        qkv: Qkv::Packed(linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
+        window: false,
+        projection: linear(&format!("{path}.attn.proj"), &[hidden, hidden]),
+        mlp_norm: norm(&format!("{path}.norm2"), hidden),
+        mlp: Mlp::Plain {
+            up: linear(&format!("{path}.mlp.fc1"), &[intermediate, hidden]),
+            down: linear(&format!("{path}.mlp.fc2"), &[hidden, intermediate]),
+            activation: Activation::QuickGelu,
+        },
+        path,
+    }
+}
+
+fn norm(path: &str, width: usize) -> Norm {
+    Norm::Layer {
+        weight: Weight::new(format!("{path}.weight"), &[width]),
+        bias: Weight::new(format!("{path}.bias"), &[width]),
+        eps: EPS,
+    }
+}
