@@ -229,6 +229,7 @@ fn sizes_that_the_graph_contradicts_are_refused_by_the_field() {
         ("/decoder/head_dim", "decoder.head_dim"),
         ("/decoder/vocabulary", "decoder.vocabulary"),
         ("/vision/deepstack", "vision.deepstack"),
+        ("/vision/head_dim", "vision.head_dim"),
     ] {
         let manifest = fs::read(PACKAGE.path().join(MANIFEST_FILE)).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
@@ -242,6 +243,15 @@ fn sizes_that_the_graph_contradicts_are_refused_by_the_field() {
         });
     };
     check(widen, &["decoder.hidden"]);
+}
+
+/// What the host computes for the tower and what the graph takes must be the same things.
+#[test]
+fn vision_inputs_that_the_graph_does_not_know_are_refused_by_the_field() {
+    lie("/vision/position_side", Value::Null, &["vision.position_side", "has an input position_index"]);
+    lie("/vision/rotary_theta", Value::Null, &["vision.rotary_theta", "has an input rotary_cos"]);
+    let windowed = |package: &Path| edit(package, |manifest| manifest["vision"]["window"] = json!(4));
+    check(windowed, &["vision.window", "has no input window_rows"]);
 }
 
 /// Changes a graph and lists its new bytes, so that only the graph itself is wrong.

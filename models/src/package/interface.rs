@@ -49,7 +49,7 @@ fn check_vision(v: &VisionComponent) -> Result<(), ManifestError> {
         }
     }
     if v.rotary_theta.is_some() {
-        return axis(&v.graph.inputs, names::ROTARY_COS, (1, v.head_dim / 2, "vision.head_dim"));
+        return axis(&v.graph.inputs, names::ROTARY_COS, (1, v.head_dim.div_ceil(2), "vision.head_dim"));
     }
     Ok(())
 }
