@@ -13,7 +13,7 @@ use crate::spec::VisionSpec;
 pub(super) const HEAD: &str = "lm_head.weight";
 /// Means and deviations that the reference's image processor has where the file names none.
 const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+const STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
 /// Names of the least and the most pixels inside `size`.
 const EDGES: [&str; 2] = ["shortest_edge", "longest_edge"];
 const PIXELS: [&str; 2] = ["min_pixels", "max_pixels"];

@@ -17,7 +17,13 @@ const END: u32 = 1;
 const POISON: u32 = 2;
 
 fn rule() -> PositionRule {
-    PositionRule { theta: 1e4, rotary_dim: 8, sections: [2, 1, 1], layout: SectionLayout::Chunked }
+    PositionRule {
+        theta: 1e4,
+        rotary_dim: 8,
+        sections: [2, 1, 1],
+        layout: SectionLayout::Chunked,
+        tokens_per_second: None,
+    }
 }
 
 fn geometry() -> Geometry {
