@@ -30,6 +30,7 @@ fn params(max_pixels: u64, resample: Resample) -> ImageProcessing {
         std: [0.5; 3],
         rescale_factor: 1.0 / 255.0,
         resample,
+        tiling: None,
     }
 }
 
@@ -45,7 +46,7 @@ fn preprocess(criterion: &mut Criterion) {
     let frames = [image.clone()];
     group.bench_function("patchify", |b| b.iter(|| patchify(black_box(&frames), &whole)));
     let reduced = params(720 * 720, Resample::BicubicTorch);
-    group.bench_function("resize_and_patchify", |b| b.iter(|| prepare(black_box(&image), &reduced)));
+    group.bench_function("resize_and_patchify", |b| b.iter(|| prepare(black_box(&image), &reduced, 1)));
     group.finish();
 }
 

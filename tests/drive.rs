@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView3};
+use ndarray::Array2;
 use rewardrt::decode::Request;
 use rewardrt::load::Package;
 use rewardrt::media::{self, Limits, PixelRule};
 use rewardrt::preprocess::{self, Patches};
 use rewardrt::session::{
-    Features, Library, OrtDecoder, OrtVision, SessionOptions, StepInput, VisionInput, VisionSession,
+    CHUNK_COLUMNS, DecoderSession, Features, Library, OrtDecoder, OrtVision, SessionOptions, StepInput,
+    VisionInput, VisionSession,
 };
 use rewardrt::text::chat::Chat;
 use rewardrt_export::Options;
@@ -121,6 +122,17 @@ impl Prompt {
         }
     }
 
+    /// The logits after the prompt, read in slot 0 by as many runs as it takes.
+    pub(crate) fn first_logits(&self, sessions: &mut Sessions) -> Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        for start in (0..self.ids.len()).step_by(CHUNK_COLUMNS) {
+            let end = (start + CHUNK_COLUMNS).min(self.ids.len());
+            let step = self.step(&sessions.manifest, 0, start..end);
+            logits = sessions.decoder.run(&step)?.iter().copied().collect();
+        }
+        Ok(logits)
+    }
+
     /// One run over a part of the prompt in one slot, asking for the logits of the part's last token.
     pub(crate) fn step(&self, manifest: &Manifest, slot: usize, part: Range<usize>) -> StepInput {
         let rotary = Rotary::new(&manifest.decoder.position);
@@ -158,9 +170,10 @@ pub(crate) fn chat(case: &Golden) -> Result<Chat> {
 pub(crate) fn pictures(case: &Golden, manifest: &Manifest) -> Result<Vec<Patches>> {
     let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
     let mut all = Vec::new();
-    for file in chat(case)?.media {
+    let files = chat(case)?.media;
+    for file in &files {
         let rgb = media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
-        all.push(preprocess::prepare(&rgb, params)?);
+        all.push(preprocess::prepare(&rgb, params, files.len())?);
     }
     Ok(all)
 }
@@ -173,8 +186,8 @@ pub(crate) fn see(case: &Golden, manifest: &Manifest, vision: &mut OrtVision) ->
     for picture in pictures(case, manifest)? {
         let [_, rows, columns] = picture.grid.map(|n| n as usize);
         let grid = grid_rows(v, merge, rows, columns);
-        let patches = ArrayView3::from_shape((1, picture.rows(), picture.row_len()), &picture.values)?;
-        all.push(vision.run(&VisionInput { patches, grid: &grid })?);
+        let seen = vision.run(&VisionInput { patches: picture.grids()?, grid: &grid })?;
+        all.push(Features { rows: picture.tokens(seen.rows), ..seen });
     }
     if all.is_empty() {
         let zero = || Array2::zeros((1, v.hidden as usize));

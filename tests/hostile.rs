@@ -203,20 +203,22 @@ fn params() -> ImageProcessing {
         std: [0.5; 3],
         rescale_factor: 1.0 / 255.0,
         resample: Resample::BicubicTorch,
+        tiling: None,
     }
 }
 
 #[test]
 fn a_single_pixel_is_a_picture() {
     let pixel = Rgb8::new(1, 1, vec![255, 0, 255]).unwrap();
-    let made = prepare(&pixel, &params()).unwrap();
+    let made = prepare(&pixel, &params(), 1).unwrap();
     assert_eq!((made.grid, made.row_len()), ([1, 4, 4], 1536));
     assert!(made.values.iter().all(|value| value.abs() == 1.0));
 }
 
 #[test]
 fn a_picture_that_is_too_narrow_names_what_it_needs() {
-    let narrow = |width: u32| prepare(&Rgb8::new(width, 2, vec![9; width as usize * 6]).unwrap(), &params());
+    let narrow =
+        |width: u32| prepare(&Rgb8::new(width, 2, vec![9; width as usize * 6]).unwrap(), &params(), 1);
     let refusal = GeometryError::Aspect { height: 2, width: 401, longer: 401, minimum: 3 };
     assert_eq!(narrow(401), Err(PreprocessError::Geometry(refusal)));
     assert!(narrow(400).is_ok());

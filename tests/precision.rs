@@ -18,7 +18,7 @@ use std::path::Path;
 
 use drive::{Exported, Prompt, Sessions};
 use prost::Message;
-use rewardrt::session::{DecoderSession, library};
+use rewardrt::session::library;
 use rewardrt::verify;
 use rewardrt_models::package::onnx::{
     AttributeProto, DataType, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
@@ -324,8 +324,7 @@ fn first_logits(model: &Path, precision: Precision) -> Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
     for case in golden_cases(model)? {
         let prompt = Prompt::of(&case, &sessions.manifest, &mut sessions.vision)?;
-        let step = prompt.step(&sessions.manifest, 0, 0..prompt.ids.len());
-        all.push(sessions.decoder.run(&step)?.iter().copied().collect());
+        all.push(prompt.first_logits(&mut sessions)?);
     }
     Ok(all)
 }

@@ -134,7 +134,8 @@ fn write_package(
     let decoder = writing.component("decoder", decoder)?;
     let mut files = writing.files;
     files.push(staging.write(TOKENIZER, &checkpoint.tokenizer)?);
-    files.push(staging.write(CHAT_TEMPLATE, checkpoint.chat_template.as_bytes())?);
+    let template = spec.chat_template.unwrap_or(&checkpoint.chat_template);
+    files.push(staging.write(CHAT_TEMPLATE, template.as_bytes())?);
     Ok(Written { vision, decoder, operators, files })
 }
 
@@ -207,7 +208,7 @@ fn vision_component(v: &VisionSpec, graph: Graph) -> VisionComponent {
         graph,
         position_side: match v.position {
             PatchPosition::Table { side, .. } => Some(side as u32),
-            PatchPosition::None => None,
+            PatchPosition::Fixed(_) | PatchPosition::None => None,
         },
         head_dim: v.head_dim as u32,
         rotary_theta: v.rotary_theta,

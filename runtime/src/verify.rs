@@ -7,7 +7,6 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ndarray::ArrayView3;
 use rewardrt_models::package::{ImageProcessing, Manifest, VisionComponent};
 use rewardrt_models::spec::position::{Positions, Rotary, Span, grid_rows};
 use serde::Serialize;
@@ -116,18 +115,15 @@ struct Probe {
 impl Probe {
     fn new(manifest: &Manifest) -> Result<Probe, Error> {
         let patches = manifest.image.as_ref().map(picture).transpose()?;
-        let side = |n: u32| manifest.image.as_ref().map_or(0, |i| (n / i.merge_size) as usize);
-        let (rows, columns) = patches.as_ref().map_or((0, 0), |p| (side(p.grid[1]), side(p.grid[2])));
-        let shown = rows * columns;
+        let seen = patches.as_ref().zip(manifest.image.as_ref()).map(|(patches, image)| patches.span(image));
+        let shown = seen.map_or(0, |span| span.tokens());
         // Any spread of ids will do; the multiplier is a prime far from every vocabulary's size.
         let text = |i: usize| (i * 7919 + 17) as i64 % i64::from(manifest.decoder.vocabulary);
         let image = i64::from(manifest.tokens.image.unwrap_or(0));
         let inside = |i: usize| (BEFORE..BEFORE + shown).contains(&i);
         let places = 0..BEFORE + shown + AFTER;
-        let mut spans = vec![Span::Text(BEFORE), Span::Text(AFTER)];
-        if shown > 0 {
-            spans.insert(1, Span::Grid(rows, columns));
-        }
+        let spans: Vec<Span> =
+            [Some(Span::Text(BEFORE)), seen, Some(Span::Text(AFTER))].into_iter().flatten().collect();
         Ok(Probe {
             patches,
             ids: places.clone().map(|i| if inside(i) { image } else { text(i) }).collect(),
@@ -148,7 +144,7 @@ fn picture(params: &ImageProcessing) -> Result<Patches, Error> {
     };
     let data = (0..width * height).flat_map(pixel).collect();
     let rgb = Rgb8::new(width, height, data).map_err(|source| Error::Media { name: name(), source })?;
-    preprocess::prepare(&rgb, params).map_err(|source| Error::Preprocess { name: name(), source })
+    preprocess::prepare(&rgb, params, 1).map_err(|source| Error::Preprocess { name: name(), source })
 }
 
 /// The runtime and the probe.
@@ -230,10 +226,11 @@ fn run_vision(
 ) -> Result<Features, Error> {
     let [_, rows, columns] = patches.grid.map(|n| n as usize);
     let grid = grid_rows(vision, image.merge_size as usize, rows, columns);
-    let shape = (1, patches.rows(), patches.row_len());
-    let view = ArrayView3::from_shape(shape, &patches.values)
+    let view = patches
+        .grids()
         .map_err(|e| SessionError::Input(format!("the patches of the built-in picture: {e}")))?;
-    Ok(session.run(&VisionInput { patches: view, grid: &grid })?)
+    let seen = session.run(&VisionInput { patches: view, grid: &grid })?;
+    Ok(Features { rows: patches.tokens(seen.rows), ..seen })
 }
 
 #[cfg(test)]
@@ -276,6 +273,7 @@ mod tests {
             std: [0.5; 3],
             rescale_factor: 1.0 / 255.0,
             resample: Resample::BicubicTorch,
+            tiling: None,
         };
         assert_eq!(picture(&params(4096, 1 << 20)).unwrap().grid, [1, 6, 8]);
         assert_eq!(picture(&params(256 * 192, 1 << 20)).unwrap().grid, [1, 12, 16]);

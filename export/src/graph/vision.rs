@@ -1,8 +1,8 @@
 //! The vision graph; its ports are listed in [`rewardrt_models::package::names`].
 //!
 //! ```text
-//! patches -> embed (-> + Sum(Gather(table, position_index) * position_weight)) -> x
-//! x -> block 0 -> ... -> block n -> merger -> features
+//! patches -> embed (-> + positions, or Sum(Gather(table, position_index) * position_weight)) -> x
+//! x -> block 0 -> ... -> block n -> merger (-> | closing row) -> features
 //!        |  (after chosen blocks)
 //!        +-> merger k -> deepstack.k
 //! block:  norm -> qkv -> Split (-> rotate q, k) -> attention -> projection -> + -> norm -> MLP -> +
@@ -16,10 +16,13 @@ use rewardrt_models::package::onnx::AttributeProto;
 use rewardrt_models::spec::{Merger, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
 
 use super::{Builder, Plan, Policy, fixed, named};
+use crate::weights::Store;
 
 /// The shape `[b, p, -1]`.
 const BATCHED: &str = "shape.batched";
 const ROWS: &str = "rotary_rows";
+/// Features before the closing row.
+const UNCLOSED: &str = "features.unclosed";
 
 /// Compiles the vision tower.
 pub fn vision(spec: &VisionSpec, policy: Policy) -> Plan {
@@ -32,7 +35,13 @@ pub fn vision(spec: &VisionSpec, policy: Policy) -> Plan {
             merge(&mut b, spec, merger, &x, &names::deepstack(k));
         }
     }
-    merge(&mut b, spec, &spec.merger, &x, names::FEATURES);
+    match &spec.closing {
+        None => merge(&mut b, spec, &spec.merger, &x, names::FEATURES),
+        Some(row) => {
+            merge(&mut b, spec, &spec.merger, &x, UNCLOSED);
+            close(&mut b, spec, row);
+        }
+    }
     b.finish()
 }
 
@@ -76,6 +85,11 @@ fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
     let x = b.linear(&flat, &spec.patch_embedding, b.policy.table());
     match &spec.position {
         PatchPosition::Table { weight, .. } => add_table(b, spec, weight, &x),
+        PatchPosition::Fixed(weight) => {
+            let form = b.policy.table();
+            let rows = b.float_weight(weight, form);
+            add_positions(b, spec, &rows, &x)
+        }
         PatchPosition::None => x,
     }
 }
@@ -91,8 +105,13 @@ fn add_table(b: &mut Builder, spec: &VisionSpec, table: &Weight, x: &str) -> Str
     let weighted = b.op("Mul", "position.weighted", &[&taps, &weight], vec![]);
     let axis = b.ints("axis.1", &[1], &[1]);
     let position = b.op("ReduceSum", "position.sum", &[&weighted, &axis], vec![int("keepdims", 0)]);
+    add_positions(b, spec, &position, x)
+}
+
+/// Adds positions `[p, hidden]` to the patches of each grid.
+fn add_positions(b: &mut Builder, spec: &VisionSpec, position: &str, x: &str) -> String {
     let batched = b.op("Reshape", "patches.batched", &[x, BATCHED], vec![]);
-    let sum = b.op("Add", "patches.placed", &[&batched, &position], vec![]);
+    let sum = b.op("Add", "patches.placed", &[&batched, position], vec![]);
     b.rows("patches.placed.rows", &sum, spec.hidden)
 }
 
@@ -117,14 +136,19 @@ fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residua
 
 /// Queries and keys, rotated, and values: `[b, p, hidden]` each.
 fn queries_keys_values(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, x: &str) -> [String; 3] {
-    let path = &block.path;
-    let Qkv::Packed(qkv) = &block.qkv;
-    let qkv = b.linear(x, qkv, b.policy.careful());
-    let parts = ["q", "k", "v"].map(|part| format!("{path}.{part}"));
-    let outputs = parts.each_ref().map(String::as_str);
-    let split = format!("{path}.split");
-    let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 3)];
-    b.node("", "Split", &split, &[&qkv], &outputs, attributes);
+    let (form, path) = (b.policy.careful(), &block.path);
+    let parts = match &block.qkv {
+        Qkv::Separate { q, k, v } => [q, k, v].map(|linear| b.linear(x, linear, form)),
+        Qkv::Packed(qkv) => {
+            let qkv = b.linear(x, qkv, form);
+            let parts = ["q", "k", "v"].map(|part| format!("{path}.{part}"));
+            let outputs = parts.each_ref().map(String::as_str);
+            let split = format!("{path}.split");
+            let attributes = vec![AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 3)];
+            b.node("", "Split", &split, &[&qkv], &outputs, attributes);
+            parts
+        }
+    };
     let [q, k, v] = parts.map(|p| b.op("Reshape", &format!("{p}.batched"), &[&p, BATCHED], vec![]));
     if spec.rotary_theta.is_none() {
         return [q, k, v];
@@ -138,12 +162,17 @@ fn queries_keys_values(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, 
 fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &str) {
     let width = spec.hidden * spec.merge * spec.merge;
     let path = &merger.path;
-    let x = if merger.norm_after_merge {
-        let merged = b.rows(&format!("{path}.merged"), x, width);
-        b.norm(&merged, &merger.norm)
-    } else {
-        let normed = b.norm(x, &merger.norm);
-        b.rows(&format!("{path}.merged"), &normed, width)
+    let merged = format!("{path}.merged");
+    let x = match &merger.norm {
+        None => b.rows(&merged, x, width),
+        Some(norm) if merger.norm_after_merge => {
+            let x = b.rows(&merged, x, width);
+            b.norm(&x, norm)
+        }
+        Some(norm) => {
+            let x = b.norm(x, norm);
+            b.rows(&merged, &x, width)
+        }
     };
     let form = b.policy.careful();
     let x = b.plain_mlp(&x, &merger.up, merger.activation, &merger.down, form);
@@ -153,4 +182,15 @@ fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &
     let rest = b.ints("shape.features", &[2], &[-1, spec.output as i64]);
     let shape = b.op("Concat", &format!("{path}.shape"), &[&batch, &rest], vec![int("axis", 0)]);
     b.op("Reshape", output, &[&x, &shape], vec![]);
+}
+
+/// Puts the closing row behind the features of each grid.
+fn close(b: &mut Builder, spec: &VisionSpec, row: &Weight) {
+    let int = AttributeProto::int;
+    let row = b.weight(row, Store::F32);
+    let batch = b.op("Shape", "closing.batch", &[names::PATCHES], vec![int("start", 0), int("end", 1)]);
+    let rest = b.ints("closing.rest", &[2], &[1, spec.output as i64]);
+    let shape = b.op("Concat", "closing.shape", &[&batch, &rest], vec![int("axis", 0)]);
+    let rows = b.op("Expand", "closing.rows", &[&row, &shape], vec![]);
+    b.op("Concat", names::FEATURES, &[UNCLOSED, &rows], vec![int("axis", 1)]);
 }

@@ -9,11 +9,11 @@ use crate::package::{
 };
 use crate::spec::VisionSpec;
 
-/// The head, absent from the checkpoint when it is tied to the embedding.
+/// The head in most namings, absent from the checkpoint when it is tied to the embedding.
 pub(super) const HEAD: &str = "lm_head.weight";
 /// Means and deviations that the reference's image processor has where the file names none.
-const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
+pub(super) const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
+pub(super) const STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
 /// Names of the least and the most pixels inside `size`.
 const EDGES: [&str; 2] = ["shortest_edge", "longest_edge"];
 const PIXELS: [&str; 2] = ["min_pixels", "max_pixels"];
@@ -31,6 +31,29 @@ pub(super) fn tied(config: &Reader, text: &Reader) -> Result<bool, FamilyError> 
     } else {
         text.flag_or("tie_word_embeddings", false)
     }
+}
+
+/// Rotary rule of a family whose pictures take positions as text does: one stream, where the rule's other two say
+/// nothing. `rope_parameters` (present layout), or `rope_theta` (transformers 4.x); `default` is the base where the file
+/// names none.
+pub(super) fn plain_position(r: &Reader, head_dim: usize, default: f64) -> Result<PositionRule, FamilyError> {
+    let theta = if r.get("rope_parameters").is_some() {
+        let rope = r.object("rope_parameters")?;
+        rope.only("rope_type", &[json!("default")])?;
+        let theta = rope.number_or("rope_theta", default)?;
+        rope.finish()?;
+        theta
+    } else {
+        r.number_or("rope_theta", default)?
+    };
+    r.only("rope_scaling", &[])?;
+    Ok(PositionRule {
+        theta,
+        rotary_dim: head_dim as u32,
+        sections: [head_dim as u32 / 2, 0, 0],
+        layout: SectionLayout::Chunked,
+        tokens_per_second: None,
+    })
 }
 
 /// Rotary rule of the three streams: `rope_parameters` (present layout), or `rope_theta` beside `rope_scaling`
@@ -120,6 +143,7 @@ pub(super) fn image_processing(
         std: r.triple_or("image_std", STD)?,
         rescale_factor: r.number_or("rescale_factor", 1.0 / 255.0)?,
         resample: Resample::BicubicTorch,
+        tiling: None,
     };
     let sides = [3, image.temporal_patch_size, image.patch_size, image.patch_size].map(u64::from);
     let patch = sides.iter().try_fold(1_u64, |size, side| size.checked_mul(*side));

@@ -1,4 +1,4 @@
-//! What the families with a Qwen2 decoder and M-RoPE share: everything but the vision tower.
+//! What the families with a Qwen2 decoder share; those with M-RoPE everything but the vision tower.
 //!
 //! Published checkpoints differ in three ways that have nothing to do with each other. The text settings stand at
 //! the top of `config.json` (flat), in `text_config` (nested), or in both, as a copy. The rotary rule is
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::config::Reader;
 use super::{ConfigFiles, FamilyError, common};
-use crate::package::SectionLayout;
+use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
     Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, ModelSpec, Norm, VisionSpec,
     Weight,
@@ -48,7 +48,9 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
     let [visual, language] = prefixes(files);
     let tower = (family.tower)(&vision_config, visual)?;
     let tied = common::tied(&config, text)?;
-    let decoder = decoder(text, language, tied, tower.tokens_per_second)?;
+    let decoder = decoder(text, (language, common::HEAD), tied, |text, head_dim| {
+        common::position(text, head_dim, (1e6, SectionLayout::Chunked), tower.tokens_per_second)
+    })?;
     if tower.spec.output != decoder.hidden {
         return Err(
             config.error("vision_config", "leads to rows of another width than the text model's hidden_size")
@@ -70,6 +72,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         image: Some(image),
         tokens,
         generation,
+        chat_template: None,
         default_pack: "unifiedreward-flex-image",
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.
@@ -96,11 +99,13 @@ struct Sizes {
     eps: f32,
 }
 
-fn decoder(
+/// The text model with its tensors under `prefix` and its head under `head`, unless that is `tied`; `position` reads the
+/// rotary rule for a size of the heads.
+pub(super) fn decoder(
     r: &Reader,
-    prefix: &str,
+    (prefix, head): (&str, &str),
     tied: bool,
-    tokens_per_second: Option<f64>,
+    position: impl FnOnce(&Reader, usize) -> Result<PositionRule, FamilyError>,
 ) -> Result<DecoderSpec, FamilyError> {
     r.only("hidden_act", &[json!("silu")])?;
     r.only("use_sliding_window", &[json!(false)])?;
@@ -111,7 +116,7 @@ fn decoder(
     full_attention(r, layers)?;
     let (hidden, vocabulary) = (sizes.hidden, r.size("vocab_size")?);
     let embedding = Weight::new(format!("{prefix}.embed_tokens.weight"), &[vocabulary, hidden]);
-    let head = if tied { embedding.clone() } else { Weight::new(common::HEAD, &[vocabulary, hidden]) };
+    let head = if tied { embedding.clone() } else { Weight::new(head, &[vocabulary, hidden]) };
     Ok(DecoderSpec {
         hidden,
         vocabulary,
@@ -120,7 +125,7 @@ fn decoder(
         layers: (0..layers).map(|i| layer(format!("{prefix}.layers.{i}"), &sizes)).collect(),
         norm: rms(format!("{prefix}.norm.weight"), hidden, sizes.eps),
         head: Linear { weight: head, bias: None },
-        position: common::position(r, sizes.head_dim, (1e6, SectionLayout::Chunked), tokens_per_second)?,
+        position: position(r, sizes.head_dim)?,
         deepstack: 0,
     })
 }

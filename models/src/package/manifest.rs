@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::seal;
+use super::tiling::Tiling;
 
 /// Version of the package format that this code writes and reads.
 pub const FORMAT: u32 = 1;
@@ -275,6 +276,10 @@ pub struct ImageProcessing {
     pub rescale_factor: f64,
     /// Resampling filter.
     pub resample: Resample,
+    /// How a picture is cut into tiles; absent when it is seen in one piece. A tile's pixels are `min_pixels` and
+    /// `max_pixels` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
 }
 
 /// Special tokens by id.
@@ -468,6 +473,11 @@ impl Manifest {
                 return refuse("image.mean", "not finite");
             }
         }
+        if let Some(tiling) = &image.tiling {
+            tiling.validate(image)?;
+            // Only feature rows are put together from tiles.
+            within("vision.deepstack", u64::from(vision.deepstack), 0, 0)?;
+        }
         if self.tokens.image.is_none() {
             return refuse("tokens.image", "absent, but the package has a vision tower");
         }
@@ -515,7 +525,7 @@ fn check_entry(entry: &FileEntry, field: &str) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), ManifestError> {
+pub(super) fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(), ManifestError> {
     if value < least || value > most {
         return refuse(field, format!("{value} is not within {least}..={most}"));
     }
@@ -529,6 +539,6 @@ fn positive(field: &str, value: f64) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn refuse<T>(field: impl Into<String>, reason: impl Into<String>) -> Result<T, ManifestError> {
+pub(super) fn refuse<T>(field: impl Into<String>, reason: impl Into<String>) -> Result<T, ManifestError> {
     Err(ManifestError::Field { field: field.into(), reason: reason.into() })
 }

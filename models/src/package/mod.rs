@@ -8,8 +8,10 @@ pub mod manifest;
 pub mod names;
 pub mod onnx;
 mod seal;
+mod tiling;
 
 pub use manifest::*;
+pub use tiling::{Several, Tiling};
 
 #[cfg(test)]
 mod tests;

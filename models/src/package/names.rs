@@ -12,7 +12,7 @@
 //! | `window_rows` | i64 | `[w, k]` patches of each attention window, filled up to the longest; only with `window` |
 //! | `window_lengths` | i32 | `[w]` patches of each window; only with `window` |
 //! | `window_places` | i64 | `[p]` flat place (`window * k + column`) of each patch; only with `window` |
-//! | out `features` | f32 | `[b, m, hidden]` |
+//! | out `features` | f32 | `[b, m, hidden]`; `[b, m + 1, hidden]` with `image.tiling`, the last row closes a line |
 //! | out `deepstack.{k}` | f32 | `[b, m, hidden]` |
 //!
 //! Decoder graph, one run over `b` neighbouring KV slots, `s` columns (right-padded), `f` feature rows (at least

@@ -83,6 +83,34 @@ fn a_value_that_no_package_has_is_refused_by_its_field() {
     check("/tokenizer", json!("other.json"), "other.json");
 }
 
+/// The manifest of a package that cuts pictures into tiles, with one value of them changed, is refused by its field.
+fn check_tiling(pointer: &str, value: Value, expected: &str) {
+    let mut json = manifest();
+    json["vision"]["deepstack"] = json!(0);
+    let image = json!({"patch_size": 14, "temporal_patch_size": 1, "merge_size": 1, "min_pixels": 3136,
+        "max_pixels": 3136, "tiling": {"side": 56, "sizes": [[56, 112], [112, 56]], "max_tiles": 9, "several": "whole"}});
+    json["image"].as_object_mut().unwrap().extend(image.as_object().unwrap().clone());
+    let good = Manifest::parse(&sealed(&json)).unwrap();
+    assert_eq!(Manifest::parse(&good.print().unwrap()).unwrap(), good);
+    *json.pointer_mut(pointer).unwrap() = value;
+    let error = Manifest::parse(&sealed(&json)).expect_err("the value must be refused").to_string();
+    assert!(error.contains(expected), "{error} does not name {expected}");
+}
+
+#[test]
+fn tiles_that_no_picture_has_are_refused_by_their_field() {
+    check_tiling("/image/tiling/side", json!(13), "image.tiling.side");
+    check_tiling("/image/tiling/sizes", json!([]), "image.tiling.sizes");
+    check_tiling("/image/tiling/sizes/1/0", json!(57), "image.tiling.sizes");
+    check_tiling("/image/tiling/sizes/1/0", json!(0), "image.tiling.sizes");
+    check_tiling("/image/tiling/sizes/1/0", json!(56 << 9), "image.tiling.sizes");
+    check_tiling("/image/tiling/max_tiles", json!(0), "image.tiling.max_tiles");
+    check_tiling("/image/tiling/several", json!("some"), "some");
+    check_tiling("/image/merge_size", json!(2), "image.merge_size");
+    check_tiling("/image/max_pixels", json!(3137), "image.max_pixels");
+    check_tiling("/vision/deepstack", json!(1), "vision.deepstack");
+}
+
 #[test]
 fn a_file_name_cannot_leave_the_folder() {
     for name in

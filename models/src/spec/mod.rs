@@ -23,6 +23,8 @@ pub struct ModelSpec {
     pub tokens: SpecialTokens,
     /// What the generation config asks for.
     pub generation: GenerationDefaults,
+    /// The chat template, when the checkpoint's own cannot place pictures.
+    pub chat_template: Option<&'static str>,
     /// Pack used when the caller names none.
     pub default_pack: &'static str,
     /// Tensors that may stand in the checkpoint and are not used, with the reason in the family's code.
@@ -195,6 +197,25 @@ pub enum Mlp {
 pub enum Qkv {
     /// One layer `[3 * hidden, hidden]`: queries, keys, values.
     Packed(Linear),
+    /// A layer `[hidden, hidden]` for each.
+    Separate {
+        /// Queries.
+        q: Linear,
+        /// Keys.
+        k: Linear,
+        /// Values.
+        v: Linear,
+    },
+}
+
+impl Qkv {
+    /// The layers, in the order of queries, keys and values.
+    pub fn layers(&self) -> Vec<&Linear> {
+        match self {
+            Qkv::Packed(qkv) => vec![qkv],
+            Qkv::Separate { q, k, v } => vec![q, k, v],
+        }
+    }
 }
 
 /// What is added to the embedded patches to tell where they stand.
@@ -207,6 +228,8 @@ pub enum PatchPosition {
         /// Its rows and columns.
         side: usize,
     },
+    /// A row `[patches, hidden]` for each patch of the one grid that the tower knows.
+    Fixed(Weight),
     /// Nothing: the rotation tells it.
     None,
 }
@@ -240,6 +263,8 @@ pub struct VisionSpec {
     pub merger: Merger,
     /// Mergers of earlier blocks: after block `.0`.
     pub deepstack: Vec<(usize, Merger)>,
+    /// `[output]`: one more feature row behind those of each grid, the same for all.
+    pub closing: Option<Weight>,
 }
 
 /// One block: norm, attention, residual; norm, MLP, residual.
@@ -266,8 +291,8 @@ pub struct VisionBlock {
 pub struct Merger {
     /// Path prefix, used for node names.
     pub path: String,
-    /// The norm.
-    pub norm: Norm,
+    /// The norm, where there is one.
+    pub norm: Option<Norm>,
     /// Whether the norm sees the merged row (true) or each patch (false).
     pub norm_after_merge: bool,
     /// First layer.
@@ -321,25 +346,38 @@ impl VisionSpec {
     fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
         self.patch_embedding.collect(out);
         match &self.position {
-            PatchPosition::Table { weight, .. } => out.push(weight),
+            PatchPosition::Table { weight, .. } | PatchPosition::Fixed(weight) => out.push(weight),
             PatchPosition::None => {}
         }
         for block in &self.blocks {
-            block.attention_norm.collect(out);
-            block.mlp_norm.collect(out);
-            let Qkv::Packed(qkv) = &block.qkv;
-            for linear in [qkv, &block.projection] {
-                linear.collect(out);
-            }
-            match &block.mlp {
-                Mlp::Plain { up, down, .. } => [up, down].iter().for_each(|linear| linear.collect(out)),
-                Mlp::Gated(mlp) => mlp.collect(out),
-            }
+            block.collect(out);
         }
         for merger in self.deepstack.iter().map(|(_, m)| m).chain([&self.merger]) {
-            merger.norm.collect(out);
+            merger.norm.iter().for_each(|norm| norm.collect(out));
             merger.up.collect(out);
             merger.down.collect(out);
+        }
+        out.extend(&self.closing);
+    }
+}
+
+impl VisionBlock {
+    /// Every weight of the block.
+    pub fn weights(&self) -> Vec<&Weight> {
+        let mut out = Vec::new();
+        self.collect(&mut out);
+        out
+    }
+
+    fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
+        self.attention_norm.collect(out);
+        self.mlp_norm.collect(out);
+        for linear in self.qkv.layers().into_iter().chain([&self.projection]) {
+            linear.collect(out);
+        }
+        match &self.mlp {
+            Mlp::Plain { up, down, .. } => [up, down].iter().for_each(|linear| linear.collect(out)),
+            Mlp::Gated(mlp) => mlp.collect(out),
         }
     }
 }

@@ -26,6 +26,17 @@ pub enum Span {
     },
 }
 
+impl Span {
+    /// Tokens that it stands for.
+    pub fn tokens(&self) -> usize {
+        match *self {
+            Span::Text(n) => n,
+            Span::Grid(rows, columns) => rows * columns,
+            Span::Video { times, rows, columns, .. } => times * rows * columns,
+        }
+    }
+}
+
 /// Temporal positions from one temporal patch of a video to the next, which lies `seconds` later: one, or as many
 /// as the rule counts in that time. Fractions are kept; a position is cut down to a whole number.
 pub fn video_step(rule: &PositionRule, seconds: f64) -> f32 {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::{MAX_NEW_TOKENS, Task};
+use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, Combined, OrderVerdict, Outcome, Status, Winner, judge};
 
 use super::Inner;
@@ -42,11 +43,11 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
         format!("{candidate} candidate, picture {}", at + 1)
     };
     let patches = prepare::patches(&pictures, comparison.options.pixels, params, name)?;
-    let grids: Vec<(usize, usize)> = patches.iter().map(|p| prepare::merged(p, params)).collect();
+    let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
     let orders = if comparison.options.both_orders { vec![Order::Ab, Order::Ba] } else { vec![Order::Ab] };
     let asked: Vec<Asked> = orders
         .into_iter()
-        .map(|order| ask(inner, comparison, order, &arranged(&grids, a, order)))
+        .map(|order| ask(inner, comparison, order, &arranged(&spans, a, order)))
         .collect::<Result<_, _>>()?;
     let preprocess = elapsed(start);
 
@@ -56,10 +57,10 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
         .iter()
         .map(|asked| {
             let features = Features::join(&arranged(&features, a, asked.order))?;
-            let grids = arranged(&grids, a, asked.order);
+            let spans = arranged(&spans, a, asked.order);
             Ok(prepare::request(
                 &asked.prompt,
-                &grids,
+                &spans,
                 Some(Arc::new(features)),
                 wish(inner, comparison, asked),
             ))
@@ -123,14 +124,9 @@ fn arranged<T: Clone>(items: &[T], first: usize, order: Order) -> Vec<T> {
 }
 
 /// The prompt of one order.
-fn ask(
-    inner: &Inner,
-    comparison: &Comparison,
-    order: Order,
-    grids: &[(usize, usize)],
-) -> Result<Asked, Error> {
+fn ask(inner: &Inner, comparison: &Comparison, order: Order, pictures: &[Span]) -> Result<Asked, Error> {
     let text = inner.pack.user_text(&comparison.prompt)?.to_string();
-    let mut parts: Vec<Part> = (0..grids.len()).map(Part::Image).collect();
+    let mut parts: Vec<Part> = (0..pictures.len()).map(Part::Image).collect();
     parts.push(Part::Text(text));
     let messages = [Message::parts(ASKER, parts)];
     let skeleton = inner.pack.skeleton(&comparison.prompt)?;
@@ -138,7 +134,7 @@ fn ask(
     let forced = comparison.options.verdict_only;
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     let segments = inner.encoder.segments(&messages, &options)?;
-    let lengths: Vec<usize> = grids.iter().map(|(rows, columns)| rows * columns).collect();
+    let lengths: Vec<usize> = pictures.iter().map(Span::tokens).collect();
     let continuations = [&skeleton.first, &skeleton.second].map(|winner| format!("{head}{winner}"));
     let [first, second] = continuations.each_ref().map(String::as_str);
     let Fork { prompt, tails } = inner.encoder.fork(&segments, &lengths, [first, second])?;

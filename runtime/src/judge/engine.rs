@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ndarray::{Array2, ArrayView3, s};
+use ndarray::{ArrayView3, Axis, concatenate, s};
 use rewardrt_models::package::{ImageProcessing, Manifest, VisionComponent};
 use rewardrt_models::spec::position::grid_rows;
 
@@ -52,34 +52,41 @@ impl Engine {
 }
 
 impl Vision {
-    /// Features of pictures of one size.
+    /// Features of pictures whose grids have one size.
     fn run(&mut self, pictures: &[Patches]) -> Result<Vec<Features>, Error> {
         let Some(first) = pictures.first() else { return Ok(Vec::new()) };
         let [_, rows, columns] = first.grid.map(|n| n as usize);
         let grid = grid_rows(&self.component, self.image.merge_size as usize, rows, columns);
-        let values: Vec<f32> = pictures.iter().flat_map(|p| p.values.iter().copied()).collect();
-        let shape = (pictures.len(), first.rows(), first.row_len());
-        let patches = ArrayView3::from_shape(shape, &values)
-            .map_err(|e| Error::Request(format!("pictures of one size do not stack: {e}")))?;
-        let all = self.session.run(&VisionInput { patches, grid: &grid })?;
-        let each = all.rows.nrows() / pictures.len();
-        let part = |table: &Array2<f32>, i: usize| table.slice(s![i * each..(i + 1) * each, ..]).to_owned();
-        Ok((0..pictures.len())
-            .map(|i| Features {
-                rows: part(&all.rows, i),
-                deepstack: all.deepstack.iter().map(|table| part(table, i)).collect(),
-            })
-            .collect())
+        let unstacked = |e| Error::Request(format!("pictures of one size do not stack: {e}"));
+        let grids: Vec<ArrayView3<f32>> =
+            pictures.iter().map(|p| p.grids().map_err(unstacked)).collect::<Result<_, _>>()?;
+        let stacked = concatenate(Axis(0), &grids).map_err(unstacked)?;
+        let mut parts = Vec::new();
+        for patches in stacked.axis_chunks_iter(Axis(0), (PATCHES_PER_RUN / (rows * columns).max(1)).max(1)) {
+            parts.push(self.session.run(&VisionInput { patches, grid: &grid })?);
+        }
+        let all = Features::join(&parts)?;
+        let each = all.rows.nrows() / stacked.len_of(Axis(0)).max(1);
+        let mut start = 0;
+        let split = pictures.iter().map(|picture| {
+            let part = s![start..start + each * picture.grid[0] as usize, ..];
+            start += each * picture.grid[0] as usize;
+            Features {
+                rows: picture.tokens(all.rows.slice(part).to_owned()),
+                deepstack: all.deepstack.iter().map(|table| table.slice(part).to_owned()).collect(),
+            }
+        });
+        Ok(split.collect())
     }
 }
 
-/// Neighbouring pictures of one size, within [`PATCHES_PER_RUN`].
+/// Neighbouring pictures whose grids have one size, within [`PATCHES_PER_RUN`] or a single one.
 fn runs(pictures: &[Patches]) -> Vec<&[Patches]> {
     let mut runs = Vec::new();
     let mut rest = pictures;
     while let Some(first) = rest.first() {
         let most = (PATCHES_PER_RUN / first.rows().max(1)).max(1);
-        let same = rest.iter().take(most).take_while(|p| p.grid == first.grid).count();
+        let same = rest.iter().take(most).take_while(|p| p.grid[1..] == first.grid[1..]).count();
         let (run, after) = rest.split_at(same);
         runs.push(run);
         rest = after;
@@ -89,11 +96,18 @@ fn runs(pictures: &[Patches]) -> Vec<&[Patches]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use ndarray::Array2;
+    use rewardrt_models::package::{Graph, Resample};
+
     use super::*;
+    use crate::session::SessionError;
 
     /// Grids in, lengths of the runs out.
     fn check(grids: &[[u32; 3]], expected: &[usize]) {
-        let pictures: Vec<Patches> = grids.iter().map(|&grid| Patches { grid, values: Vec::new() }).collect();
+        let pictures: Vec<Patches> =
+            grids.iter().map(|&grid| Patches { grid, values: Vec::new(), packing: None }).collect();
         let lengths: Vec<usize> = runs(&pictures).iter().map(|r| r.len()).collect();
         assert_eq!(lengths, expected);
     }
@@ -102,6 +116,64 @@ mod tests {
     fn neighbours_of_one_size_share_a_run() {
         check(&[[1, 4, 4], [1, 4, 4], [1, 4, 6], [1, 4, 4]], &[2, 1, 1]);
         check(&[], &[]);
+    }
+
+    /// Gives each grid the first value of its patches as its one feature, and counts the grids of every run.
+    struct Echo(Arc<Mutex<Vec<usize>>>);
+
+    impl VisionSession for Echo {
+        fn run(&mut self, input: &VisionInput<'_>) -> Result<Features, SessionError> {
+            let grids = input.patches.len_of(Axis(0));
+            self.0.lock().unwrap().push(grids);
+            let rows = Array2::from_shape_fn((grids, 1), |(grid, _)| input.patches[[grid, 0, 0]]);
+            Ok(Features { rows, deepstack: Vec::new() })
+        }
+    }
+
+    fn vision(session: Echo) -> Vision {
+        let graph =
+            Graph { file: String::new(), weights: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
+        let component = VisionComponent {
+            graph,
+            position_side: None,
+            head_dim: 4,
+            rotary_theta: None,
+            window: None,
+            deepstack: 0,
+            hidden: 1,
+        };
+        let image = ImageProcessing {
+            patch_size: 1,
+            temporal_patch_size: 1,
+            merge_size: 1,
+            min_pixels: 1,
+            max_pixels: 1,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            rescale_factor: 1.0 / 255.0,
+            resample: Resample::BicubicTorch,
+            tiling: None,
+        };
+        Vision { session: Box::new(session), component, image }
+    }
+
+    #[test]
+    fn a_picture_of_many_grids_takes_several_runs_and_keeps_their_order() {
+        let side = 64;
+        let patches = side * side;
+        let picture = |first: usize, grids: usize| Patches {
+            grid: [grids as u32, side as u32, side as u32],
+            values: (first..first + grids).flat_map(|grid| vec![grid as f32; patches]).collect(),
+            packing: None,
+        };
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        let seen = vision(Echo(runs.clone())).run(&[picture(0, 5), picture(5, 4)]).unwrap();
+        assert_eq!(*runs.lock().unwrap(), [4, 4, 1]);
+        let values = |features: &Features| features.rows.iter().copied().collect::<Vec<f32>>();
+        assert_eq!(
+            seen.iter().map(values).collect::<Vec<_>>(),
+            [vec![0., 1., 2., 3., 4.], vec![5., 6., 7., 8.]]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::prompt::segment::MediaKind;
+use rewardrt_models::spec::position::Span;
 
 use super::Inner;
 use super::prepare::{self, Wish};
@@ -30,9 +31,9 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         None if pictures.is_empty() => Vec::new(),
         None => return Err(Error::Request("the package has no vision tower and takes no pictures".into())),
     };
-    let grids: Vec<(usize, usize)> =
-        manifest.image.iter().flat_map(|params| patches.iter().map(|p| prepare::merged(p, params))).collect();
-    let lengths: Vec<usize> = grids.iter().map(|(rows, columns)| rows * columns).collect();
+    let spans: Vec<Span> =
+        manifest.image.iter().flat_map(|params| patches.iter().map(|p| p.span(params))).collect();
+    let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     let segments = inner.encoder.segments(&asked.chat.messages, &options)?;
     let prompt = inner.encoder.encode(&segments, &lengths)?;
@@ -47,7 +48,7 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         stop: manifest.tokens.eos.clone(),
         watch: Vec::new(),
     };
-    let done = engine.decoder.run_one(prepare::request(&prompt, &grids, features, wish))?;
+    let done = engine.decoder.run_one(prepare::request(&prompt, &spans, features, wish))?;
     drop(engine);
 
     let timing = Timing {

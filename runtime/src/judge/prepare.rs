@@ -16,7 +16,7 @@ use crate::preprocess::{self, Patches};
 use crate::session::Features;
 use crate::text::EncodedPrompt;
 
-/// Decodes and prepares pictures in order. `name` says which one an error is about.
+/// Decodes and prepares the pictures of one prompt in order. `name` says which one an error is about.
 pub(super) fn patches(
     pictures: &[&Picture],
     rule: PixelRule,
@@ -38,7 +38,8 @@ pub(super) fn patches(
                 &decoded
             }
         };
-        preprocess::prepare(rgb, params).map_err(|source| Error::Preprocess { name: name(i), source })
+        preprocess::prepare(rgb, params, pictures.len())
+            .map_err(|source| Error::Preprocess { name: name(i), source })
     };
     pictures.iter().enumerate().map(one).collect()
 }
@@ -55,12 +56,6 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Merged tokens along height and width of a picture.
-pub(super) fn merged(patches: &Patches, params: &ImageProcessing) -> (usize, usize) {
-    let side = |n: u32| (n / params.merge_size) as usize;
-    (side(patches.grid[1]), side(patches.grid[2]))
-}
-
 /// What is asked of the decoder besides the prompt.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
@@ -70,20 +65,19 @@ pub(super) struct Wish {
     pub(super) watch: Vec<u32>,
 }
 
-/// A request from a prompt, the grid `(rows, columns)` of each of its pictures, and their features one after the
-/// other.
+/// A request from a prompt, what each of its pictures is in it, and their features one after the other.
 pub(super) fn request(
     prompt: &EncodedPrompt,
-    grids: &[(usize, usize)],
+    pictures: &[Span],
     features: Option<Arc<Features>>,
     wish: Wish,
 ) -> Request {
-    let mut spans = Vec::with_capacity(2 * grids.len() + 1);
+    let mut spans = Vec::with_capacity(2 * pictures.len() + 1);
     let mut feature_rows = vec![-1; prompt.ids.len()];
     let (mut at, mut row) = (0, 0);
-    for (span, &(rows, columns)) in prompt.media_spans.iter().zip(grids) {
+    for (span, &picture) in prompt.media_spans.iter().zip(pictures) {
         spans.push(Span::Text(span.start - at));
-        spans.push(Span::Grid(rows, columns));
+        spans.push(picture);
         for place in span.clone() {
             feature_rows[place] = row;
             row += 1;

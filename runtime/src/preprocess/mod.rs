@@ -1,17 +1,21 @@
 //! Pictures become the patches that a vision tower reads: [`geometry`] chooses the size, [`resize`] resamples,
-//! [`patches`] normalises and lays out. Every step gives the reference implementation's numbers, bit for bit.
+//! [`patches`] normalises and lays out. Where the package cuts pictures into tiles, `tiles` does so, and [`packing`]
+//! puts the tower's features together again. Every step gives the reference implementation's numbers, bit for bit.
 
 pub mod geometry;
+pub mod packing;
 pub mod patches;
 pub mod resize;
 #[cfg(test)]
 mod synthetic;
+mod tiles;
 
 use rewardrt_models::package::ImageProcessing;
 
 use crate::media::Rgb8;
 
 pub use geometry::{GeometryError, smart_resize};
+pub use packing::Packing;
 pub use patches::{Patches, patchify};
 pub use resize::resize_bicubic;
 
@@ -51,7 +55,7 @@ pub enum PreprocessError {
     },
 }
 
-/// Resizes a picture to the size that the model wants it in.
+/// Resizes a picture to the size that the model wants it in, in one piece.
 ///
 /// # Errors
 /// [`PreprocessError::Geometry`] when no such size exists.
@@ -65,10 +69,14 @@ pub fn fit(image: &Rgb8, params: &ImageProcessing) -> Result<Rgb8, PreprocessErr
     Ok(resize_bicubic(image, width, height, params.resample)?)
 }
 
-/// One picture from decoded pixels to patches.
+/// One picture from decoded pixels to patches. `pictures` counts those of its prompt, itself included: where the
+/// package cuts pictures into tiles, a picture among others may be treated otherwise than a single one.
 ///
 /// # Errors
 /// As [`fit`] and [`patchify`].
-pub fn prepare(image: &Rgb8, params: &ImageProcessing) -> Result<Patches, PreprocessError> {
-    patchify(&[fit(image, params)?], params)
+pub fn prepare(image: &Rgb8, params: &ImageProcessing, pictures: usize) -> Result<Patches, PreprocessError> {
+    match &params.tiling {
+        Some(tiling) => tiles::prepare(image, params, tiling, pictures == 1),
+        None => patchify(&[fit(image, params)?], params),
+    }
 }

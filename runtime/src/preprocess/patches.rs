@@ -1,9 +1,12 @@
 //! Resized pictures become rows of normalised patches in the order that the vision tower reads.
 
+use ndarray::{Array2, ArrayView3, ShapeError};
 use rewardrt_models::package::ImageProcessing;
+use rewardrt_models::spec::position::Span;
 
 use super::PreprocessError;
 use super::geometry::{GeometryError, MAX_RESIZED_PIXELS};
+use super::packing::Packing;
 use crate::media::Rgb8;
 
 /// Channels of a pixel.
@@ -12,14 +15,45 @@ const CHANNELS: usize = 3;
 /// The patches of one picture or of one video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patches {
-    /// Patches along time, height and width.
+    /// Patches along time, height and width; of a picture that is cut into tiles, tiles in the place of time.
     pub grid: [u32; 3],
     /// Row-major `[t*h*w, 3*T*p*p]`, `T` frames and `p` pixels a patch. Rows: time, then cells of `merge_size`
     /// squared patches row by row, then the patches inside a cell. Columns: channel, frame, row, column.
     pub values: Vec<f32>,
+    /// How the tower's features become tokens; absent when they are the tokens.
+    pub packing: Option<Packing>,
 }
 
 impl Patches {
+    /// `[t, h * w, 3*T*p*p]`: the grids that the tower sees, each alone.
+    ///
+    /// # Errors
+    /// When `grid` does not belong to `values`.
+    pub fn grids(&self) -> Result<ArrayView3<'_, f32>, ShapeError> {
+        let [t, h, w] = self.grid.map(|n| n as usize);
+        ArrayView3::from_shape((t, h * w, self.row_len()), &self.values)
+    }
+
+    /// What the picture is in its prompt.
+    pub fn span(&self, params: &ImageProcessing) -> Span {
+        let [t, h, w] = self.grid.map(|n| n as usize);
+        let merge = params.merge_size.max(1) as usize;
+        match (&self.packing, &params.tiling) {
+            (Some(packing), _) => Span::Text(packing.tokens()),
+            // The closing feature stands behind each grid.
+            (None, Some(_)) => Span::Text(t * (h * w + 1)),
+            (None, None) => Span::Grid(h / merge, w / merge),
+        }
+    }
+
+    /// The picture's tokens `[tokens, hidden]` from the tower's features of its grids.
+    pub fn tokens(&self, features: Array2<f32>) -> Array2<f32> {
+        match &self.packing {
+            Some(packing) => packing.pack(features.view()),
+            None => features,
+        }
+    }
+
     /// Number of patches, the rows of `values`.
     pub fn rows(&self) -> usize {
         self.grid.iter().map(|&n| n as usize).product()
@@ -45,7 +79,8 @@ pub fn patchify(frames: &[Rgb8], params: &ImageProcessing) -> Result<Patches, Pr
     for group in 0..layout.times {
         layout.for_each_patch(|x, y| layout.push_patch(&mut values, frames, &tables, (group, x, y)));
     }
-    Ok(Patches { grid: [layout.times, layout.high, layout.wide].map(|n| n as u32), values })
+    let grid = [layout.times, layout.high, layout.wide].map(|n| n as u32);
+    Ok(Patches { grid, values, packing: None })
 }
 
 /// Sizes of a patch and of the grid.

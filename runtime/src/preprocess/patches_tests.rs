@@ -19,12 +19,13 @@ fn params(patch_size: u32, min_pixels: u64, max_pixels: u64) -> ImageProcessing 
         std,
         rescale_factor: 1.0 / 255.0,
         resample: Resample::BicubicTorch,
+        tiling: None,
     }
 }
 
 /// Grid, row length and hash of the values, little-endian.
 fn check(image: &Rgb8, params: &ImageProcessing, expected: ([u32; 3], usize, &str)) {
-    let made = prepare(image, params).unwrap();
+    let made = prepare(image, params, 1).unwrap();
     let hash = fnv(made.values.iter().flat_map(|value| value.to_le_bytes()));
     assert_eq!((made.grid, made.row_len(), hash.as_str()), expected);
 }

@@ -330,6 +330,7 @@ fn manifest(model: &ModelProto) -> Manifest {
             std: [0.5; 3],
             rescale_factor: 1.0 / 255.0,
             resample: Resample::BicubicTorch,
+            tiling: None,
         }),
         tokens: SpecialTokens { image: Some(5), video: None, eos: vec![1] },
         generation: GenerationDefaults {

@@ -48,7 +48,7 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
         window: Some(window),
         blocks: (0..depth).map(block).collect(),
         merger: Merger {
-            norm: rms(&format!("{prefix}.merger.ln_q"), hidden),
+            norm: Some(rms(&format!("{prefix}.merger.ln_q"), hidden)),
             norm_after_merge: false,
             up: linear(&format!("{prefix}.merger.mlp.0"), &[merged, merged]),
             down: linear(&format!("{prefix}.merger.mlp.2"), &[output, merged]),
@@ -56,6 +56,7 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
             path: format!("{prefix}.merger"),
         },
         deepstack: Vec::new(),
+        closing: None,
     };
     Ok(Tower { spec, tokens_per_second: Some(r.size_or("tokens_per_second", 4)? as f64) })
 }

@@ -39,7 +39,7 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
         window: None,
         blocks: (0..depth).map(block).collect(),
         merger: Merger {
-            norm: norm(&format!("{prefix}.merger.ln_q"), hidden),
+            norm: Some(norm(&format!("{prefix}.merger.ln_q"), hidden)),
             norm_after_merge: false,
             up: linear(&format!("{prefix}.merger.mlp.0"), &[merged, merged]),
             down: linear(&format!("{prefix}.merger.mlp.2"), &[output, merged]),
@@ -47,6 +47,7 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
             path: format!("{prefix}.merger"),
         },
         deepstack: Vec::new(),
+        closing: None,
     };
     Ok(Tower { spec, tokens_per_second: None })
 }

@@ -43,6 +43,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         image: Some(image),
         tokens,
         generation,
+        chat_template: None,
         default_pack: "unifiedreward-flex-image",
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.

@@ -54,6 +54,7 @@ pub(super) fn spec(r: &Reader) -> Result<VisionSpec, FamilyError> {
         blocks: (0..depth).map(|i| block(i, hidden, intermediate)).collect(),
         merger: merger(format!("{PREFIX}.merger"), hidden, merged, output),
         deepstack,
+        closing: None,
     })
 }
 
@@ -77,7 +78,7 @@ fn block(i: usize, hidden: usize, intermediate: usize) -> VisionBlock {
 /// The norm sees each patch in the main merger (`norm_width` = hidden) and the merged row in the others.
 fn merger(path: String, norm_width: usize, merged: usize, output: usize) -> Merger {
     Merger {
-        norm: norm(&format!("{path}.norm"), norm_width),
+        norm: Some(norm(&format!("{path}.norm"), norm_width)),
         norm_after_merge: norm_width == merged,
         up: linear(&format!("{path}.linear_fc1"), &[merged, merged]),
         down: linear(&format!("{path}.linear_fc2"), &[output, merged]),
