@@ -50,7 +50,7 @@ check:
 
 golden: setup .golden/venv/ready
 	rm -rf .golden/cases
-	set -e; for family in $(FAMILIES); do for seed in $(SEEDS); do for layout in current legacy; do for dtype in fp32 bf16; do \
+	set -e; for family in $(FAMILIES); do for seed in $(SEEDS); do for layout in current legacy original; do for dtype in fp32 bf16; do \
 		$(GOLDEN_PYTHON) tests/golden/make_reference.py --family $$family --seed $$seed --layout $$layout --dtype $$dtype \
 			--out .golden/cases/$$family/$$seed-$$layout-$$dtype; \
 	done; done; done; done

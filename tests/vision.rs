@@ -13,8 +13,8 @@ use rewardrt_models::package::Precision;
 use rewardrt_models::spec::position::{GridRows, grid_rows};
 use rewardrt_tests::{Result, golden_cases, golden_models};
 
-/// Runs `check` on the tower of every golden model with each picture of one chat: patches `[1, p, values]`, and its
-/// position rows.
+/// Runs `check` on the tower of every golden model with each grid of the pictures of one chat: patches
+/// `[1, p, values]`, and its position rows.
 fn for_each_picture(check: impl Fn(&mut Sessions, &Array3<f32>, &GridRows)) -> Result<()> {
     let library = library::load(None)?;
     for model in golden_models()? {
@@ -25,9 +25,9 @@ fn for_each_picture(check: impl Fn(&mut Sessions, &Array3<f32>, &GridRows)) -> R
         let case = golden_cases(&model)?.into_iter().find(|case| case.name == "system_multi");
         for picture in drive::pictures(&case.ok_or("no such chat")?, &sessions.manifest)? {
             let [_, rows, columns] = picture.grid.map(|n| n as usize);
-            let shape = (1, picture.rows(), picture.row_len());
-            let patches = Array3::from_shape_vec(shape, picture.values)?;
-            check(&mut sessions, &patches, &grid_rows(&vision, merge, rows, columns));
+            for patches in picture.grids()?.axis_chunks_iter(Axis(0), 1) {
+                check(&mut sessions, &patches.to_owned(), &grid_rows(&vision, merge, rows, columns));
+            }
         }
     }
     Ok(())
@@ -59,6 +59,13 @@ fn rows_of_another_grid_are_refused() -> Result<()> {
             let error = sessions.vision.run(&VisionInput { patches: patches.view(), grid }).unwrap_err();
             assert!(matches!(error, SessionError::Input(_)), "{error}");
         };
+        if *grid == GridRows::default() {
+            // A tower that takes no rows knows one grid only.
+            let patches = patches.slice(s![.., 1.., ..]);
+            let error = sessions.vision.run(&VisionInput { patches, grid }).unwrap_err();
+            assert!(matches!(error, SessionError::Input(_)), "{error}");
+            return;
+        }
         refuse(&GridRows::default());
         let mut short = grid.clone();
         short.angles.as_mut().unwrap().sin.pop();

@@ -15,7 +15,7 @@ golden.safetensors (S prompt tokens, N pictures, P patches in all, M merged pict
     new_ids         i64 [T]       greedy; the end token that stopped it is the last one
     margins         f32 [T]       top-1 minus top-2 logit of every greedy step
 and, where the chat has pictures:
-    image_grid_thw  i64 [N, 3]    patches of each picture in time, height and width
+    image_grid_thw  i64 [N, 3]    patches of each picture in time (or tiles), height and width
     resized_I       u8 [h, w, 3]  picture I after the processor's resize, before normalisation
     pixel_values    f32 [P, D]    what the vision tower is given
     vision          f32 [M, H]    what its merger puts in place of the picture tokens
@@ -42,8 +42,9 @@ FAMILIES = sorted(path.parent.name for path in HERE.glob("*/reference.py"))
 
 
 def family(name):
-    """The family's part: CHAT, model, processor, legacy_layout, positions, resized and features; qwen3_vl's file is
-    the example."""
+    """The family's part: CHAT, model, processor, legacy_layout, positions, resized and features; qwen3_vl's file is the
+    example. A part may have more special tokens, more layouts, its own way to encode pictures, and settle what random
+    weights give; llava_onevision's file has all of them."""
     spec = importlib.util.spec_from_file_location(name, HERE / name / "reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -80,8 +81,8 @@ def save_checkpoint(part, model, proc, ids, options):
             section["dtype"] = "bfloat16"
         (ckpt / "config.json").write_text(json.dumps(config, indent=1))
     proc.save_pretrained(ckpt)
-    if options.layout == "legacy":
-        part.legacy_layout(ckpt)
+    if options.layout != "current":
+        getattr(part, options.layout + "_layout")(ckpt)
     for file in ckpt.iterdir():
         file.chmod(0o644)
 
@@ -105,7 +106,7 @@ def golden(part, model, proc, messages, media, options):
     paths = [media / i["path"] for m in messages for i in m["content"] if i["type"] == "image"]
     images = [Image.open(p).convert("RGB") for p in paths]
     prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    batch = proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}))
+    batch = getattr(part, "encode", shared.encode)(proc, prompt, images)
     with torch.no_grad():
         out = model.generate(**batch, max_new_tokens=options.new_tokens, do_sample=False, output_logits=True,
                              return_dict_in_generate=True, use_cache=True)
@@ -121,7 +122,8 @@ def golden(part, model, proc, messages, media, options):
         for key in ("pixel_values", "image_grid_thw"):
             if key in batch and not (options.thin and key == "pixel_values" and len(images) > 1):
                 gold[key] = batch[key].contiguous()
-        gold.update({name: tensor.float().contiguous() for name, tensor in part.features(model, batch).items()})
+        for name, tensor in part.features(model, batch).items():
+            gold[name] = (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
     return gold
 
 
@@ -150,7 +152,8 @@ def parse_arguments():
     ap.add_argument("--new-tokens", type=int, default=24)
     ap.add_argument("--shard-mb", type=int, default=0, help="split the weights into shards of this size")
     ap.add_argument("--dtype", choices=["fp32", "bf16"], default="fp32", help="of the stored weights")
-    ap.add_argument("--layout", choices=["current", "legacy"], default="current", help="legacy: as transformers 4.x wrote it")
+    ap.add_argument("--layout", choices=["current", "legacy", "original"], default="current",
+                    help="legacy: as transformers 4.x wrote it; original: as the authors' own code did")
     ap.add_argument("--longest-edge", type=int, default=192, help="side of a square with the processor's pixel limit")
     ap.add_argument("--thin", action="store_true", help="record pixel_values only where a chat has one picture")
     ap.add_argument("--max-positions", type=int, default=4096, help="the context length that config.json tells")
@@ -165,10 +168,16 @@ def main():
     torch.set_num_threads(1)
 
     part = family(options.family)
-    tok = shared.make_tokenizer(600, part.CHAT)
-    ids = {t: tok.convert_tokens_to_ids(t) for t in shared.SPECIAL}
+    if options.layout != "current" and not hasattr(part, options.layout + "_layout"):
+        print(f"{options.family} has no {options.layout} layout")
+        return
+    special = getattr(part, "SPECIAL", shared.SPECIAL)
+    tok = shared.make_tokenizer(600, part.CHAT, special)
+    ids = {t: tok.convert_tokens_to_ids(t) for t in special}
     model = part.model(options, rng, len(tok) + 8, ids).float().eval()
     fill_weights(model, options.dtype == "bf16")
+    if hasattr(part, "settle"):
+        part.settle(model)
     proc = part.processor(options, tok)
     save_checkpoint(part, model, proc, ids, options)
     if options.demo:

@@ -34,7 +34,7 @@ CHAT = (
     "{{- '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}")
 
 
-def make_tokenizer(vocab_size, chat):
+def make_tokenizer(vocab_size, chat, special):
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.NFC()
     tok.pre_tokenizer = pre_tokenizers.Sequence([
@@ -45,10 +45,15 @@ def make_tokenizer(vocab_size, chat):
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tok.train_from_iterator(CORPUS * 3, trainer)
     fast = tf.PreTrainedTokenizerFast(tokenizer_object=tok, eos_token="<|im_end|>", pad_token="<|endoftext|>",
-                                      additional_special_tokens=SPECIAL[1:])
+                                      additional_special_tokens=special[1:])
     fast.add_tokens(ADDED)
     fast.chat_template = chat
     return fast
+
+
+def encode(proc, prompt, images):
+    """A prompt and its pictures as the processor gives them to the model."""
+    return proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}))
 
 
 def legacy_layout(ckpt):

@@ -46,7 +46,11 @@ pub fn vision(spec: &VisionSpec, policy: Policy) -> Plan {
 }
 
 fn declare(b: &mut Builder, spec: &VisionSpec) {
-    b.input(names::PATCHES, Dtype::F32, vec![named("b"), named("p"), fixed(spec.patch_dim)]);
+    let patches = match &spec.position {
+        PatchPosition::Fixed(weight) => fixed(weight.shape[0]),
+        PatchPosition::Table { .. } | PatchPosition::None => named("p"),
+    };
+    b.input(names::PATCHES, Dtype::F32, vec![named("b"), patches, fixed(spec.patch_dim)]);
     if let PatchPosition::Table { .. } = spec.position {
         b.input(names::POSITION_INDEX, Dtype::I64, vec![named("p"), fixed(4)]);
         b.input(names::POSITION_WEIGHT, Dtype::F32, vec![named("p"), fixed(4)]);

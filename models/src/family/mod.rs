@@ -2,6 +2,7 @@
 
 mod common;
 pub mod config;
+mod llava_onevision;
 mod qwen2;
 mod qwen2_5_vl;
 mod qwen2_vl;
@@ -61,6 +62,9 @@ type SpecOf = fn(&ConfigFiles) -> Result<ModelSpec, FamilyError>;
 /// The families: `model_type` and what turns its configuration into a spec.
 #[rustfmt::skip] // One row a family, however short they are together.
 pub const FAMILIES: &[(&str, SpecOf)] = &[
+    ("llava_onevision", llava_onevision::spec),
+    ("llava_qwen", llava_onevision::original),
+    ("llava", llava_onevision::original),
     ("qwen2_5_vl", qwen2_5_vl::spec),
     ("qwen2_vl", qwen2_vl::spec),
     ("qwen3_vl", qwen3_vl::spec),

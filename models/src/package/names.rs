@@ -5,7 +5,7 @@
 //!
 //! | name | dtype | shape |
 //! |---|---|---|
-//! | `patches` | f32 | `[b, p, patch_dim]` |
+//! | `patches` | f32 | `[b, p, patch_dim]`; `p` is fixed where the tower knows one grid only |
 //! | `position_index` | i64 | `[p, 4]` rows of the learned position table; only with `position_side` |
 //! | `position_weight` | f32 | `[p, 4]` bilinear weights; only with `position_side` |
 //! | `rotary_cos`, `rotary_sin` | f32 | `[p, head_dim / 2]`; only with `rotary_theta` |

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Ix3};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, TensorRef};
-use rewardrt_models::package::names;
+use rewardrt_models::package::{Dim, VisionComponent, names};
 use rewardrt_models::spec::position::GridRows;
 
 use super::{Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession, open};
@@ -18,6 +18,8 @@ pub struct OrtVision {
     rotary_width: usize,
     /// Whether the graph takes table rows, angles and windows.
     takes: [bool; 3],
+    /// Patches of a grid, where the tower knows one grid only.
+    patches: Option<u64>,
 }
 
 impl OrtVision {
@@ -41,6 +43,7 @@ impl OrtVision {
             hidden: vision.hidden as usize,
             deepstack: vision.deepstack as usize,
             rotary_width: vision.head_dim as usize / 2,
+            patches: fixed_patches(vision),
             takes: [vision.position_side.is_some(), vision.rotary_theta.is_some(), vision.window.is_some()],
         }))
     }
@@ -55,6 +58,9 @@ impl OrtVision {
         let shape = format!("{grids} grids of {patches} patches of {width} values");
         if grids * patches * width == 0 {
             return Err(SessionError::Input(shape));
+        }
+        if let Some(fixed) = self.patches.filter(|&fixed| fixed != patches as u64) {
+            return Err(SessionError::Input(format!("{shape}, where the tower takes {fixed} patches")));
         }
         let grid = input.grid;
         let given = [grid.table.is_some(), grid.angles.is_some(), grid.windows.is_some()];
@@ -109,6 +115,15 @@ impl OrtVision {
             all.push(names::WINDOW_PLACES, vec![patches], &windows.places)?;
         }
         Ok(all)
+    }
+}
+
+/// The number of patches that the graph says it takes.
+fn fixed_patches(vision: &VisionComponent) -> Option<u64> {
+    let port = vision.graph.inputs.iter().find(|port| port.name == names::PATCHES)?;
+    match port.shape.get(1) {
+        Some(Dim::Fixed(patches)) => Some(*patches),
+        Some(Dim::Named(_)) | None => None,
     }
 }
 
