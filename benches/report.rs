@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rewardrt_models::prompt::pack::Pack;
-use rewardrt_models::verdict::{Finish, Protocol, Status, judge};
+use rewardrt_models::verdict::{Finish, Protocol, ReportProtocol, Status, judge};
 use serde_json::{Value, json};
 
 const CAPTION: &str = "three red circles left of a blue square, soft evening light, café in the background";
@@ -20,7 +20,7 @@ const PROSE: &str =
     "Image 1 shows the circles where the caption wants them, Image 2 lets two of them touch. ";
 
 /// A report in which the first candidate wins every dimension seven to three.
-fn report(protocol: &Protocol) -> String {
+fn report(protocol: &ReportProtocol) -> String {
     let dimension = |i: usize| {
         json!({
             "name": format!("Placement and count, part {i}"),
@@ -46,7 +46,8 @@ fn report(protocol: &Protocol) -> String {
 
 fn parse(criterion: &mut Criterion) {
     let pack = Pack::builtin("unifiedreward-flex-image").expect("a built-in pack");
-    let bare = report(&pack.answer);
+    let Protocol::Report(answer) = &pack.answer else { panic!("the pack asks for no report") };
+    let bare = report(answer);
     let prose = format!("{}{bare}", PROSE.repeat(40));
     let mut group = criterion.benchmark_group("report_4x4");
     for (name, text) in [("bare", &bare), ("after_prose", &prose)] {

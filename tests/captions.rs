@@ -91,7 +91,7 @@ fn captions() -> impl Strategy<Value = String> {
     let packs = [&*IMAGES, &*VIDEOS].into_iter().flat_map(|pack| {
         let lines = pack.user_text("{caption}").unwrap().to_string();
         let lines: Vec<String> = lines.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect();
-        lines.into_iter().chain(pack.answer.categories.clone())
+        lines.into_iter().chain(pack.answer.prompt_marks().into_iter().map(str::to_owned).collect::<Vec<_>>())
     });
     let others = [
         "\"winner\": \"Image 1\"",
@@ -144,8 +144,26 @@ proptest! {
     }
 }
 
+static ANSWERS: LazyLock<Pack> =
+    LazyLock::new(|| Pack::builtin("unifiedreward-think-image-understanding-pair").unwrap());
+
+/// The controls of a question about two pictures, and two answers to it.
+fn answered(question: &str, answers: [&str; 2]) -> Marks {
+    let text = ANSWERS.user_text_with(question, &answers).unwrap().to_string();
+    let parts = vec![Part::Image(0), Part::Image(1), Part::Text(text)];
+    let segments = ENCODER.segments(&[Message::parts(Role::User, parts)], &OPTIONS).unwrap();
+    controls(&ENCODER.encode(&segments, &PICTURES).unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn neither_a_question_nor_an_answer_writes_a_control_token(
+        question in captions(), first in captions(), second in captions()
+    ) {
+        prop_assert_eq!(&answered(&question, [&first, &second]), &CALM[0]);
+    }
 
     /// In the verdict-only mode the caption stands in the question and, quoted, in the forced answer.
     #[test]

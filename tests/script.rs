@@ -1,7 +1,7 @@
 //! A judge whose words the test writes: the real package, pack, pictures and vision tower, and a scripted decoder.
 
 // Each test file uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 
@@ -11,6 +11,7 @@ use rewardrt::session::stub::{Answer, Scene};
 use rewardrt::session::{Geometry, OrtVision, ScriptedDecoder, SessionOptions, VisionSession, library};
 use rewardrt::text::Tokenizer;
 use rewardrt_models::package::{Manifest, Precision};
+use rewardrt_models::prompt::pack::Pack;
 use rewardrt_tests::root;
 
 use crate::drive::Exported;
@@ -37,7 +38,12 @@ pub(crate) struct Says {
 }
 
 impl Says {
-    /// A report of one category.
+    /// A text, as it is.
+    pub(crate) fn words(text: &str) -> Says {
+        Says { text: text.to_owned(), verdict: [0.0; 2], ends: true }
+    }
+
+    /// A text whose last digit of a candidate is weighed three to one, such as a report.
     pub(crate) fn report(text: String) -> Says {
         Says { text, verdict: [3.0, 1.0], ends: true }
     }
@@ -46,33 +52,55 @@ impl Says {
 /// The demo package with a decoder of this many slots that answers as it is told: by slot, and by the text of the
 /// prompt.
 pub(crate) fn judge(slots: usize, says: impl Fn(usize, &str) -> Says + Send + 'static) -> Judge {
-    let exported = Exported::new(&root().join("models/demo/checkpoint"), Precision::Fp32).unwrap();
-    let package = Package::open(&exported.path()).unwrap();
-    let manifest = package.manifest().clone();
-    let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
-    let vision =
-        OrtVision::open(&library::load(None).unwrap(), &package, &SessionOptions::default()).unwrap();
-    let geometry = Geometry {
-        slots,
-        tokens: 8192,
-        columns: 256,
-        vocabulary: manifest.decoder.vocabulary as usize,
-        hidden: manifest.decoder.hidden as usize,
-        deepstack: manifest.vision.as_ref().unwrap().deepstack as usize,
-        rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
-    };
-    let voice = Voice::new(&manifest, tokenizer);
-    // What is said is asked once a prompt: a test reads a prompt a thousand times.
-    let mut known: HashMap<(usize, Vec<i64>), Says> = HashMap::new();
-    let script = Box::new(move |scene: Scene<'_>| {
-        let prompt = &scene.history[..voice.turn_in(scene.history).unwrap_or(scene.history.len())];
-        let said = known
-            .entry((scene.slot, prompt.to_vec()))
-            .or_insert_with(|| says(scene.slot, &voice.read(prompt)));
-        voice.next(said, scene.history)
-    });
-    let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
-    Judge::builder().open_with(package, Box::new(ScriptedDecoder::new(geometry, script)), vision).unwrap()
+    Stage::new().judge("unifiedreward-flex-image", slots, says)
+}
+
+/// The demo package, exported once for as many judges as a test asks.
+pub(crate) struct Stage {
+    exported: Exported,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        let checkpoint = root().join("models/demo/checkpoint");
+        Stage { exported: Exported::new(&checkpoint, Precision::Fp32).unwrap() }
+    }
+
+    /// The same, asked with a built-in pack.
+    pub(crate) fn judge(
+        &self,
+        pack: &str,
+        slots: usize,
+        says: impl Fn(usize, &str) -> Says + Send + 'static,
+    ) -> Judge {
+        let package = Package::open(&self.exported.path()).unwrap();
+        let manifest = package.manifest().clone();
+        let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
+        let vision =
+            OrtVision::open(&library::load(None).unwrap(), &package, &SessionOptions::default()).unwrap();
+        let geometry = Geometry {
+            slots,
+            tokens: 8192,
+            columns: 256,
+            vocabulary: manifest.decoder.vocabulary as usize,
+            hidden: manifest.decoder.hidden as usize,
+            deepstack: manifest.vision.as_ref().unwrap().deepstack as usize,
+            rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
+        };
+        let voice = Voice::new(&manifest, tokenizer);
+        // What is said is asked once a prompt: a test reads a prompt a thousand times.
+        let mut known: HashMap<(usize, Vec<i64>), Says> = HashMap::new();
+        let script = Box::new(move |scene: Scene<'_>| {
+            let prompt = &scene.history[..voice.turn_in(scene.history).unwrap_or(scene.history.len())];
+            let said = known
+                .entry((scene.slot, prompt.to_vec()))
+                .or_insert_with(|| says(scene.slot, &voice.read(prompt)));
+            voice.next(said, scene.history)
+        });
+        let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
+        let builder = Judge::builder().pack(Pack::builtin(pack).unwrap());
+        builder.open_with(package, Box::new(ScriptedDecoder::new(geometry, script)), vision).unwrap()
+    }
 }
 
 /// Turns texts into logits, one byte a token.
@@ -94,8 +122,8 @@ impl Voice {
 
     fn next(&self, said: &Says, history: &[i64]) -> Answer {
         let Some(written) = self.written(history) else { return Answer::Token(self.eos) };
-        let at_digit =
-            written.ends_with("Image ") && (said.text.is_empty() || written.len() == verdict_at(&said.text));
+        let place = said.text.is_empty() || written.len() == verdict_at(&said.text);
+        let at_digit = said.verdict != [0.0; 2] && NOUNS.iter().any(|noun| written.ends_with(noun)) && place;
         match said.text.as_bytes().get(written.len()) {
             _ if at_digit => self.digit(said.verdict),
             Some(b) => Answer::Token(self.bytes[usize::from(*b)]),
@@ -130,7 +158,10 @@ impl Voice {
     }
 }
 
-/// Place of the verdict's digit: after the last `Image ` of the text.
+/// The nouns that a verdict's digit follows.
+const NOUNS: [&str; 3] = ["Image ", "image ", "Answer "];
+
+/// Place of the verdict's digit: after the last noun of the text.
 fn verdict_at(text: &str) -> usize {
-    text.rfind("Image ").map_or(usize::MAX, |at| at + "Image ".len())
+    NOUNS.iter().filter_map(|noun| Some(text.rfind(noun)? + noun.len())).max().unwrap_or(usize::MAX)
 }

@@ -27,4 +27,4 @@ pub mod text;
 pub mod verify;
 
 pub use error::{Error, ErrorClass};
-pub use judge::{Comparison, Generate, Generation, Judge, JudgeBuilder, Picture, Verdict};
+pub use judge::{Comparison, Generate, Generation, Item, Judge, JudgeBuilder, Picture, Score, Verdict};

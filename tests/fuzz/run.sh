@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 name=${1:-all} seconds=${2:-300}
-targets=(safetensors_header manifest verdict pack picture rows)
+targets=(safetensors_header manifest verdict sentence think score_lines pair_score_lines edit_pair_scores edit_json pack picture rows)
 [[ $name == all ]] || targets=("$name")
 
 # cargo-fuzz asks for flags that a stable compiler has but does not offer.

@@ -23,6 +23,15 @@ pub enum Flag {
         /// What they sum to.
         sum: f64,
     },
+    /// The two scores of a dimension do not sum to what the pack says (kind `pair-score-lines`).
+    SumOff {
+        /// Index of the dimension in the pack.
+        dimension: usize,
+        /// What they sum to.
+        sum: f64,
+        /// What they should sum to.
+        expected: f64,
+    },
     /// One candidate has the higher mean score in a category, and the other is its written winner.
     CategoryAgainstScores {
         /// Index of the category.

@@ -1,11 +1,11 @@
 //! One answer to one verdict.
 
-use super::category::{CategoryWinner, category_letter};
-use super::consistency::{Flag, flags};
+use super::category::CategoryWinner;
+use super::consistency::Flag;
 use super::problem::Problem;
 use super::protocol::Protocol;
-use super::report::{self, Report};
-use super::scan::Object;
+use super::report::Report;
+use super::score::{PairScore, by_scores, failed, uncut};
 use super::{Status, Winner};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -41,107 +41,97 @@ pub struct Outcome {
     pub status: Status,
     /// The written winner; absent unless the status is ok or inconsistent.
     pub winner: Option<Winner>,
-    /// The whole report, words as written; absent when there is no winner.
+    /// The whole report, words as written; absent when there is no winner, or the kind has no report.
     pub report: Option<Report>,
     /// The written winner of each category, in the report's order; empty when there is no winner.
     pub category_winners: Vec<CategoryWinner>,
+    /// The scores of both candidates, by which the winner is chosen in the kinds of scores; else empty.
+    pub scores: Vec<PairScore>,
     /// What disagrees; empty unless the status is inconsistent.
     pub flags: Vec<Flag>,
     /// Why there is no winner; absent when there is one.
     pub problem: Option<Problem>,
-    /// Where the winner stands; absent when there is none, or when the model wrote it with JSON escapes,
-    /// whose tokens say nothing about the other winner.
+    /// Where the winner stands; absent when there is none, for a tie, when the winner follows from scores, and
+    /// when the model wrote it with JSON escapes, whose tokens say nothing about the other winner.
     #[serde(skip)]
     pub span: Option<WinnerSpan>,
 }
 
-/// Reads a model's whole answer. `finish` says whether the token limit cut it: only then can it be truncated.
+/// Reads a model's whole answer about two candidates. `finish` says whether the token limit cut it: only then can
+/// it be truncated.
 ///
-/// Every answer has an outcome; none is a guess. The winner is the value of the report's own top-level
-/// `winner`, never a word of the prompt's echo, of a reason, or of the prose around the report.
+/// Every answer has an outcome; none is a guess. The winner of a report is the value of its own top-level
+/// `winner`, never a word of the prompt's echo, of a reason, or of the prose around it; that of scores has the
+/// higher sum of them.
 pub fn judge(text: &str, finish: Finish, protocol: &Protocol) -> Outcome {
-    match read(text, protocol) {
-        Ok(outcome) => outcome,
-        Err(problem) => {
-            let cut = finish == Finish::Length && matches!(problem, Problem::Unclosed | Problem::NoReport);
-            let status = if cut { Status::Truncated } else { Status::Invalid };
-            Outcome {
-                status,
-                winner: None,
-                report: None,
-                category_winners: Vec::new(),
-                flags: Vec::new(),
-                problem: Some(problem),
-                span: None,
-            }
-        }
-    }
+    read(text, finish, protocol).unwrap_or_else(|problem| Outcome {
+        status: failed(&problem, finish),
+        problem: Some(problem),
+        ..Outcome::default()
+    })
 }
 
-fn read(text: &str, protocol: &Protocol) -> Result<Outcome, Problem> {
+fn read(text: &str, finish: Finish, protocol: &Protocol) -> Result<Outcome, Problem> {
     if text.len() > MAX_ANSWER_BYTES {
         return Err(Problem::TooLong { bytes: text.len(), limit: MAX_ANSWER_BYTES });
     }
-    let object = report::find(text)?;
-    let report = report::read(text, &object)?;
-    let winner = spoken(&report.winner, protocol, || "winner".to_owned())?;
-    let mut category_winners = Vec::with_capacity(report.categories.len());
-    for (c, category) in report.categories.iter().enumerate() {
-        category_winners.push(CategoryWinner {
-            name: category.name.clone(),
-            letter: category_letter(&category.name, &protocol.categories),
-            winner: spoken(&category.cat_winner, protocol, || format!("categories[{c}].cat_winner"))?,
-        });
-    }
-    let flags = flags(&report, winner, &category_winners);
-    Ok(Outcome {
-        status: if flags.is_empty() { Status::Ok } else { Status::Inconsistent },
-        winner: Some(winner),
-        span: span(text, &object, &report.winner, winner, protocol),
-        report: Some(report),
-        category_winners,
-        flags,
-        problem: None,
-    })
-}
-
-/// The winner that `written` names. Case and outer spaces are forgiven, nothing else is.
-fn spoken(written: &str, protocol: &Protocol, place: impl Fn() -> String) -> Result<Winner, Problem> {
-    let word = written.trim();
-    for (known, winner) in
-        [(&protocol.winner_first, Winner::First), (&protocol.winner_second, Winner::Second)]
-    {
-        if word.eq_ignore_ascii_case(known) {
-            return Ok(winner);
+    match protocol {
+        Protocol::Report(kind) => kind.read(text),
+        Protocol::Sentence(kind) => uncut(text, finish, |text| kind.read(text)).map(said),
+        Protocol::Think(kind) => kind.read(text).map(said),
+        Protocol::PairScoreLines(kind) => {
+            let scores = uncut(text, finish, |text| kind.read(text))?;
+            let flags = kind.flags(&scores);
+            Ok(scored(scores, flags))
+        }
+        Protocol::EditPairScores(kind) => {
+            Ok(scored(uncut(text, finish, |text| kind.read(text))?, Vec::new()))
+        }
+        Protocol::ScoreLines(_) | Protocol::EditJson(_) => {
+            Err(Problem::OtherKind { kind: protocol.kind().name(), candidates: 2 })
         }
     }
-    let lower = word.to_ascii_lowercase();
-    let names_both = [&protocol.winner_first, &protocol.winner_second]
-        .iter()
-        .all(|known| lower.contains(&known[protocol.differing(known)].to_ascii_lowercase()));
-    Err(if names_both {
-        Problem::EchoedChoice { place: place() }
-    } else {
-        Problem::UnknownWinner { place: place() }
-    })
 }
 
-fn span(
-    text: &str,
-    object: &Object,
-    written: &str,
-    winner: Winner,
-    protocol: &Protocol,
-) -> Option<WinnerSpan> {
-    let quoted = object.members.iter().find(|member| &text[member.key.clone()] == "winner")?.value.clone();
-    if text.get(quoted.start + 1..quoted.end.checked_sub(1)?)? != written {
-        return None;
+/// A verdict in words.
+fn said((winner, span): (Winner, Option<WinnerSpan>)) -> Outcome {
+    Outcome { status: Status::Ok, winner: Some(winner), span, ..Outcome::default() }
+}
+
+/// A verdict that follows from scores.
+fn scored(scores: Vec<PairScore>, flags: Vec<Flag>) -> Outcome {
+    let status = if flags.is_empty() { Status::Ok } else { Status::Inconsistent };
+    Outcome { status, winner: Some(by_scores(&scores)), scores, flags, ..Outcome::default() }
+}
+
+impl Default for Outcome {
+    /// An answer that was not read.
+    fn default() -> Outcome {
+        Outcome {
+            status: Status::Invalid,
+            winner: None,
+            report: None,
+            category_winners: Vec::new(),
+            scores: Vec::new(),
+            flags: Vec::new(),
+            problem: None,
+            span: None,
+        }
     }
-    let start = quoted.start + 1 + (written.len() - written.trim_start().len());
-    let known = if winner == Winner::First { &protocol.winner_first } else { &protocol.winner_second };
-    let differing = protocol.differing(known);
-    Some(WinnerSpan {
-        value: start..start + known.len(),
-        differing: start + differing.start..start + differing.end,
-    })
+}
+
+impl Outcome {
+    /// The verdict as this protocol writes it; reading the text gives the same verdict, report and scores.
+    /// None when there is no verdict, or the protocol is not that of this outcome.
+    pub fn print(&self, protocol: &Protocol) -> Option<String> {
+        let winner = self.winner?;
+        match protocol {
+            Protocol::Report(kind) => kind.print(self.report.as_ref()?),
+            Protocol::Sentence(kind) => kind.print(winner),
+            Protocol::Think(kind) => kind.print(winner),
+            Protocol::PairScoreLines(kind) => kind.print(&self.scores),
+            Protocol::EditPairScores(kind) => kind.print(&self.scores),
+            Protocol::ScoreLines(_) | Protocol::EditJson(_) => None,
+        }
+    }
 }

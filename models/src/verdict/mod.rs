@@ -1,7 +1,7 @@
 //! From a model's words to a typed verdict.
 //!
 //! A verdict comes from what the model wrote, or there is none: nothing in this room guesses. [`judge`] reads
-//! a whole answer, [`combine`] joins the two orders of a pair, [`group_rewards`] turns many pairs into
+//! a whole answer about two candidates, [`score`] one about a single candidate, [`combine`] joins the two orders of a pair, [`group_rewards`] turns many pairs into
 //! rewards.
 //!
 //! What is absent: no IO, no token ids. The runtime learns from [`WinnerSpan`] *where* in the text the
@@ -11,11 +11,14 @@ mod category;
 mod consistency;
 mod group;
 mod judge;
+mod kinds;
+mod lines;
 mod probability;
 mod problem;
 mod protocol;
 mod report;
 mod scan;
+mod score;
 
 pub use category::{CategoryWinner, category_letter};
 pub use consistency::{Flag, flags};
@@ -23,11 +26,16 @@ pub use group::{
     GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict, group_rewards,
 };
 pub use judge::{Finish, MAX_ANSWER_BYTES, Outcome, WinnerSpan, judge};
+pub use kinds::{
+    Bounded, EditJson, EditPairScores, PairScoreLines, ReportProtocol, ScoreLines, SentenceProtocol,
+    ThinkProtocol,
+};
 pub use probability::{Combined, NotFinite, OrderVerdict, TIE_MARGIN, combine, p_first};
 pub use problem::Problem;
-pub use protocol::{AnswerKind, Protocol, ProtocolError, Skeleton};
+pub use protocol::{AnswerKind, Dimension, Protocol, ProtocolError, Skeleton};
 pub use report::{Category, Dim, Report};
 pub use scan::MAX_DEPTH;
+pub use score::{NamedScore, PairScore, ScoreOutcome, score};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +47,8 @@ pub enum Winner {
     First,
     /// The candidate shown second.
     Second,
-    /// Neither. No model writes it: it is the result of joining two orders that weigh the same.
+    /// Neither: the model says so where its protocol has words or scores for it, or the two orders weigh the
+    /// same.
     Tie,
 }
 
@@ -67,13 +76,13 @@ impl Winner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The report was read whole, and its scores, category winners and winner agree.
+    /// The answer was read whole, and its parts agree.
     Ok,
-    /// The report was read whole, but its parts disagree; the written winner stands.
+    /// The answer was read whole, but its parts disagree; what is written stands.
     Inconsistent,
-    /// The answer was cut by the token limit before the report closed; there is no winner.
+    /// The answer was cut by the token limit before it was whole; there is no winner and no score.
     Truncated,
-    /// The answer holds no report that can be read; there is no winner.
+    /// The answer cannot be read by its protocol; there is no winner and no score.
     Invalid,
 }
 

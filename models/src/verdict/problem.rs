@@ -29,8 +29,8 @@ pub enum Problem {
     /// truncated.
     #[error("the answer ends before its JSON report closes; raise max_new_tokens or ask again")]
     Unclosed,
-    /// The JSON breaks its own grammar.
-    #[error("the JSON report is malformed at byte {at}: {expected}; ask again")]
+    /// The answer breaks the grammar of its protocol.
+    #[error("the answer is malformed at byte {at}: it lacks {expected}; ask again")]
     Malformed {
         /// Byte of the answer.
         at: usize,
@@ -82,13 +82,17 @@ pub enum Problem {
         /// Byte of the answer.
         at: usize,
     },
-    /// A score outside 0..=10.
-    #[error("{place} is {score}, outside 0..=10; ask again")]
+    /// A score outside its range.
+    #[error("{place} is {score}, outside {low}..={high}; ask again")]
     ScoreOutOfRange {
         /// Which score.
         place: String,
         /// The score as written.
         score: f64,
+        /// The lowest score allowed.
+        low: f64,
+        /// The highest score allowed.
+        high: f64,
     },
     /// The winner repeats the choice (`Image 1/2`) instead of making it.
     #[error("{place} repeats the choice instead of making it; ask again")]
@@ -102,9 +106,84 @@ pub enum Problem {
         /// Which winner.
         place: String,
     },
+    /// No sentence of the protocol gives a verdict.
+    #[error("the answer gives no verdict in the protocol's words; check that the pack fits the checkpoint")]
+    NoVerdict,
+    /// The answer names several verdicts; which one counts would be a guess.
+    #[error("the answer names two verdicts, at bytes {first} and {second}; ask again")]
+    Contradictory {
+        /// Byte of the one.
+        first: usize,
+        /// Byte of the other.
+        second: usize,
+    },
+    /// A tag of the protocol is absent.
+    #[error("the answer has no {tag}; raise max_new_tokens, or check that the pack fits the checkpoint")]
+    MissingTag {
+        /// The tag.
+        tag: &'static str,
+    },
+    /// A tag of the protocol stands twice; which answer counts would be a guess.
+    #[error("the answer has {tag} twice; ask again")]
+    DoubledTag {
+        /// The tag.
+        tag: &'static str,
+    },
+    /// A score of the protocol is absent.
+    #[error("the answer has no score for {place}; check that the pack fits the checkpoint")]
+    MissingScore {
+        /// Name of the score.
+        place: String,
+    },
+    /// A score stands twice with different values; which one counts would be a guess.
+    #[error("the answer has two different scores for {place}; ask again")]
+    DoubledScore {
+        /// Name of the score.
+        place: String,
+    },
+    /// A score out of another number than the highest one.
+    #[error("{place} is written on another scale than up to {high}; ask again")]
+    OtherScale {
+        /// Name of the score.
+        place: String,
+        /// The highest score in the pack.
+        high: f64,
+    },
+    /// More or fewer values than the protocol has scores.
+    #[error("the answer has {found} values in the place of {expected} scores; ask again")]
+    ScoreCount {
+        /// Values found.
+        found: usize,
+        /// Scores of the protocol.
+        expected: usize,
+    },
+    /// The token limit cut an answer whose end nothing but the end marks.
+    #[error("the answer ends before it is whole; raise max_new_tokens or ask again")]
+    Cut,
+    /// The protocol is for another number of candidates than the question.
+    #[error("answers of kind {kind} are not about {candidates} candidates; choose another pack")]
+    OtherKind {
+        /// Kind of the protocol.
+        kind: &'static str,
+        /// Candidates of the question.
+        candidates: usize,
+    },
 }
 
 impl Problem {
+    /// Whether the rest of an answer that was cut might have mended it.
+    pub(super) fn may_be_for_want_of_more(&self) -> bool {
+        matches!(
+            self,
+            Problem::Unclosed
+                | Problem::NoReport
+                | Problem::NoVerdict
+                | Problem::MissingTag { .. }
+                | Problem::MissingScore { .. }
+                | Problem::Cut
+        )
+    }
+
     /// A stable name for logs, metrics and callers that branch on it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -123,6 +202,16 @@ impl Problem {
             Problem::ScoreOutOfRange { .. } => "score_out_of_range",
             Problem::EchoedChoice { .. } => "echoed_choice",
             Problem::UnknownWinner { .. } => "unknown_winner",
+            Problem::NoVerdict => "no_verdict",
+            Problem::Contradictory { .. } => "contradictory",
+            Problem::MissingTag { .. } => "missing_tag",
+            Problem::DoubledTag { .. } => "doubled_tag",
+            Problem::MissingScore { .. } => "missing_score",
+            Problem::DoubledScore { .. } => "doubled_score",
+            Problem::OtherScale { .. } => "other_scale",
+            Problem::ScoreCount { .. } => "score_count",
+            Problem::Cut => "cut",
+            Problem::OtherKind { .. } => "other_kind",
         }
     }
 }

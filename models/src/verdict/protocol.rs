@@ -1,40 +1,93 @@
-//! The answer protocol of a pack: which words a model uses for its verdict, and how a verdict is forced.
+//! The answer protocol of a pack: the shape of its answer, and which words and names stand in it.
 
-use super::category::category_letter;
-use super::scan;
+use super::kinds::{
+    EditJson, EditPairScores, PairScoreLines, ReportProtocol, ScoreLines, SentenceProtocol, ThinkProtocol,
+};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// Hole for the caption, JSON-escaped and without quotes, in a skeleton.
-const CAPTION_JSON: &str = "{caption_json}";
 /// Longest skeleton, in bytes: it is prefilled with every verdict-only request.
-const MAX_SKELETON_BYTES: usize = 4 * 1024;
-/// Longest winner word or category name, in bytes.
+pub(super) const MAX_SKELETON_BYTES: usize = 4 * 1024;
+/// Longest winner word, label or category name, in bytes.
 const MAX_WORD_BYTES: usize = 128;
+/// Most scores of one answer: five is the most that a published task has.
+const MAX_SCORES: usize = 32;
 
 /// The shape of the answer that a pack asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AnswerKind {
     /// One JSON object: prompt, categories with dimensions and scores, reason, winner.
     Report,
+    /// One sentence that names the better candidate, or says that both are equal.
+    Sentence,
+    /// Thoughts between tags, then such a sentence between tags.
+    Think,
+    /// Lines of a label, a colon and a score, for one candidate.
+    ScoreLines,
+    /// A heading for each dimension, and under it a score for each of the two candidates.
+    PairScoreLines,
+    /// One score for each of the two candidates.
+    EditPairScores,
+    /// A JSON object with a list of scores, for one candidate.
+    EditJson,
 }
 
-/// How a pack's answer is written. The `[answer]` table of `pack.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+impl AnswerKind {
+    /// The kind's name in packs.
+    pub fn name(self) -> &'static str {
+        match self {
+            AnswerKind::Report => "report",
+            AnswerKind::Sentence => "sentence",
+            AnswerKind::Think => "think",
+            AnswerKind::ScoreLines => "score-lines",
+            AnswerKind::PairScoreLines => "pair-score-lines",
+            AnswerKind::EditPairScores => "edit-pair-scores",
+            AnswerKind::EditJson => "edit-json",
+        }
+    }
+
+    /// How many candidates such an answer judges: 1 or 2.
+    pub fn candidates(self) -> usize {
+        match self {
+            AnswerKind::ScoreLines | AnswerKind::EditJson => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// How a pack's answer is written. The `[answer]` table of `pack.toml`; its `kind` says which other fields
+/// it has.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Protocol {
+    /// See [`AnswerKind::Report`].
+    Report(ReportProtocol),
+    /// See [`AnswerKind::Sentence`].
+    Sentence(SentenceProtocol),
+    /// See [`AnswerKind::Think`].
+    Think(ThinkProtocol),
+    /// See [`AnswerKind::ScoreLines`].
+    ScoreLines(ScoreLines),
+    /// See [`AnswerKind::PairScoreLines`].
+    PairScoreLines(PairScoreLines),
+    /// See [`AnswerKind::EditPairScores`].
+    EditPairScores(EditPairScores),
+    /// See [`AnswerKind::EditJson`].
+    EditJson(EditJson),
+}
+
+/// A labelled score of the line protocols.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Protocol {
-    /// The shape of the answer.
-    pub kind: AnswerKind,
-    /// The words by which the model names the first candidate, such as `Image 1`.
-    pub winner_first: String,
-    /// The words by which the model names the second candidate, such as `Image 2`.
-    pub winner_second: String,
-    /// Names of the categories, in order, each with its own leading letter: `A. Semantic Alignment`.
-    pub categories: Vec<String>,
-    /// What a verdict-only request puts in the model's mouth: a report up to the opening quote of the winner,
-    /// with `{caption_json}` once.
-    pub skeleton: String,
+pub struct Dimension {
+    /// The words before the colon, such as `Alignment Score`. Read without regard to ASCII case.
+    pub label: String,
+    /// Its name in results: lower-case letters, digits and underscores.
+    pub name: String,
+    /// The lowest score.
+    pub low: f64,
+    /// The highest score.
+    pub high: f64,
 }
 
 /// Why an answer protocol cannot be used.
@@ -55,11 +108,12 @@ pub struct ProtocolError {
 pub struct Skeleton<'a> {
     /// What the pack wrote before the caption.
     pub before: &'a str,
-    /// The caption, JSON-escaped. It is the caller's text and never becomes control tokens.
+    /// The caption, JSON-escaped; empty where the kind repeats none. It is the caller's text and never
+    /// becomes control tokens.
     pub caption: String,
-    /// What the pack wrote after the caption; ends with the opening quote of the winner.
+    /// What the pack wrote after the caption.
     pub after: &'a str,
-    /// The continuation by which the first candidate wins: its words and the closing quote.
+    /// The continuation by which the first candidate wins.
     pub first: String,
     /// The continuation by which the second candidate wins.
     pub second: String,
@@ -72,97 +126,85 @@ impl Skeleton<'_> {
     }
 }
 
-fn refuse<T>(field: &'static str, reason: impl Into<String>) -> Result<T, ProtocolError> {
+impl Protocol {
+    /// The shape of the answer.
+    pub fn kind(&self) -> AnswerKind {
+        match self {
+            Protocol::Report(_) => AnswerKind::Report,
+            Protocol::Sentence(_) => AnswerKind::Sentence,
+            Protocol::Think(_) => AnswerKind::Think,
+            Protocol::ScoreLines(_) => AnswerKind::ScoreLines,
+            Protocol::PairScoreLines(_) => AnswerKind::PairScoreLines,
+            Protocol::EditPairScores(_) => AnswerKind::EditPairScores,
+            Protocol::EditJson(_) => AnswerKind::EditJson,
+        }
+    }
+
+    /// Checks what the types cannot say: words that can be told apart, names that are unique, ranges that
+    /// hold a number, skeletons that become an answer when a winner is put behind them.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] names the field.
+    pub fn check(&self) -> Result<(), ProtocolError> {
+        match self {
+            Protocol::Report(kind) => kind.check(),
+            Protocol::Sentence(kind) => kind.check(),
+            Protocol::Think(kind) => kind.check(),
+            Protocol::ScoreLines(kind) => kind.check(),
+            Protocol::PairScoreLines(kind) => kind.check(),
+            Protocol::EditPairScores(kind) => kind.check(),
+            Protocol::EditJson(kind) => kind.check(),
+        }
+    }
+
+    /// The forced text for a verdict without reasoning; none where the kind, or the pack, has no such
+    /// verdict. `caption` is escaped as JSON text where it is repeated.
+    pub fn skeleton(&self, caption: &str) -> Option<Skeleton<'_>> {
+        match self {
+            Protocol::Report(kind) => Some(kind.skeleton(caption)),
+            Protocol::Sentence(kind) => kind.skeleton(),
+            Protocol::Think(kind) => kind.skeleton(),
+            _ => None,
+        }
+    }
+
+    /// Two answers that part where the verdict's token stands: by their ids the probability of the first
+    /// against the second is read in any answer. None for the kinds of scores, which have no such token.
+    pub fn fork(&self, caption: &str) -> Option<[String; 2]> {
+        match self {
+            Protocol::Report(kind) => {
+                let skeleton = kind.skeleton(caption);
+                let head = skeleton.head();
+                Some([format!("{head}{}", skeleton.first), format!("{head}{}", skeleton.second)])
+            }
+            Protocol::Sentence(kind) => Some(kind.fork()),
+            Protocol::Think(kind) => Some(kind.fork()),
+            _ => None,
+        }
+    }
+
+    /// Words that a prompt asking for such an answer holds, by which `pack import` finds it in a script.
+    pub fn prompt_marks(&self) -> Vec<&str> {
+        match self {
+            Protocol::Report(_) => vec!["categories", "cat_winner", "winner"],
+            Protocol::Sentence(kind) => vec![&kind.first, &kind.second],
+            Protocol::Think(kind) => vec!["<answer>", &kind.first],
+            Protocol::ScoreLines(kind) => kind.lines.iter().map(|line| line.label.as_str()).collect(),
+            Protocol::PairScoreLines(kind) => {
+                let labels = kind.dimensions.iter().map(|line| line.label.as_str());
+                labels.chain([kind.first.as_str(), kind.second.as_str()]).collect()
+            }
+            Protocol::EditPairScores(kind) => vec![&kind.first, &kind.second],
+            Protocol::EditJson(_) => vec!["reasoning", "score"],
+        }
+    }
+}
+
+pub(super) fn refuse<T>(field: &'static str, reason: impl Into<String>) -> Result<T, ProtocolError> {
     Err(ProtocolError { field, reason: reason.into() })
 }
 
-impl Protocol {
-    /// Checks what the types cannot say: the winner words differ in the middle or at the end, category
-    /// letters are unique, and the skeleton becomes a report when a winner is put behind it.
-    pub fn check(&self) -> Result<(), ProtocolError> {
-        check_word("winner_first", &self.winner_first)?;
-        check_word("winner_second", &self.winner_second)?;
-        if self.differing(&self.winner_first).is_empty() || self.differing(&self.winner_second).is_empty() {
-            return refuse(
-                "winner_second",
-                "neither winner word may begin or end with the whole of the other",
-            );
-        }
-        if self.categories.is_empty() || self.categories.len() > 26 {
-            return refuse("categories", format!("{} names; give 1 to 26", self.categories.len()));
-        }
-        let mut letters = BTreeSet::new();
-        for name in &self.categories {
-            check_word("categories", name)?;
-            match category_letter(name, &[]) {
-                Some(letter) if letters.insert(letter) => {}
-                Some(letter) => {
-                    return refuse("categories", format!("two names begin with the letter {letter}"));
-                }
-                None => {
-                    return refuse(
-                        "categories",
-                        "a name does not begin with a letter and a dot, as in `A. Name`",
-                    );
-                }
-            }
-        }
-        self.check_skeleton()
-    }
-
-    fn check_skeleton(&self) -> Result<(), ProtocolError> {
-        if self.skeleton.len() > MAX_SKELETON_BYTES {
-            return refuse("skeleton", format!("{} bytes, over {MAX_SKELETON_BYTES}", self.skeleton.len()));
-        }
-        if self.skeleton.matches(CAPTION_JSON).count() != 1 {
-            return refuse("skeleton", format!("must hold {CAPTION_JSON} exactly once"));
-        }
-        let skeleton = self.skeleton("a caption");
-        let head = skeleton.head();
-        let whole = format!("{head}{}}}", skeleton.first);
-        let winner = head
-            .find('{')
-            .and_then(|open| scan::object(&whole, open).ok())
-            .filter(|object| object.range.end == whole.len())
-            .and_then(|object| object.members.into_iter().next_back());
-        match winner {
-            Some(last) if &whole[last.key.clone()] == "winner" && last.value.start + 1 == head.len() => {
-                Ok(())
-            }
-            _ => refuse(
-                "skeleton",
-                "must be a JSON object up to the opening quote of its last value, `winner`",
-            ),
-        }
-    }
-
-    /// The forced text for a verdict without reasoning. `caption` is escaped as JSON text.
-    pub fn skeleton(&self, caption: &str) -> Skeleton<'_> {
-        let (before, after) = self.skeleton.split_once(CAPTION_JSON).unwrap_or((&self.skeleton, ""));
-        let quoted = serde_json::Value::from(caption).to_string();
-        Skeleton {
-            before,
-            caption: quoted[1..quoted.len() - 1].to_owned(),
-            after,
-            first: format!("{}\"", self.winner_first),
-            second: format!("{}\"", self.winner_second),
-        }
-    }
-
-    /// Bytes of `word`, one of the two winner words, that the other word does not share: the `1` of `Image
-    /// 1`.
-    pub(super) fn differing(&self, word: &str) -> std::ops::Range<usize> {
-        let (a, b) = (&self.winner_first, &self.winner_second);
-        let head: usize =
-            a.chars().zip(b.chars()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
-        let (a, b) = (&a[head..], &b[head..]);
-        let tail: usize =
-            a.chars().rev().zip(b.chars().rev()).take_while(|(x, y)| x == y).map(|(x, _)| x.len_utf8()).sum();
-        head..word.len().saturating_sub(tail).max(head)
-    }
-}
-
-fn check_word(field: &'static str, word: &str) -> Result<(), ProtocolError> {
+pub(super) fn check_word(field: &'static str, word: &str) -> Result<(), ProtocolError> {
     // Words that JSON would escape could be written in several ways, and would not be found by their bytes.
     let plain = word.chars().all(|c| !c.is_control() && c != '"' && c != '\\');
     if word.is_empty() || word.len() > MAX_WORD_BYTES || word.trim() != word || !plain {
@@ -172,6 +214,51 @@ fn check_word(field: &'static str, word: &str) -> Result<(), ProtocolError> {
                 "must be 1 to {MAX_WORD_BYTES} bytes, without quotes, backslashes, control characters or outer spaces"
             ),
         );
+    }
+    Ok(())
+}
+
+/// Names of results are plain and unique, and each range holds more than one number.
+pub(super) fn check_names<'a>(
+    field: &'static str,
+    names: impl Iterator<Item = (&'a str, f64, f64)>,
+) -> Result<(), ProtocolError> {
+    let mut seen = BTreeSet::new();
+    for (name, low, high) in names {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            return refuse(field, "a name must be 1 to 64 lower-case letters, digits and underscores");
+        }
+        if !seen.insert(name) {
+            return refuse(field, format!("the name {name} stands twice"));
+        }
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return refuse(field, format!("{name} has no range: low must be below high"));
+        }
+    }
+    match seen.len() {
+        1..=MAX_SCORES => Ok(()),
+        count => refuse(field, format!("{count} entries; give 1 to {MAX_SCORES}")),
+    }
+}
+
+/// Labels can be told apart: none is the end of another, for a label may follow other words in a line.
+pub(super) fn check_labels<'a>(
+    field: &'static str,
+    labels: impl Iterator<Item = &'a str>,
+) -> Result<(), ProtocolError> {
+    let mut known: Vec<String> = Vec::new();
+    for label in labels {
+        check_word(field, label)?;
+        let alphanumeric = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        if !alphanumeric(label.chars().next()) || !alphanumeric(label.chars().next_back()) {
+            return refuse(field, format!("the label `{label}` must begin and end with a letter or digit"));
+        }
+        let lower = label.to_ascii_lowercase();
+        if let Some(other) = known.iter().find(|other| other.ends_with(&lower) || lower.ends_with(*other)) {
+            return refuse(field, format!("the labels `{lower}` and `{other}` end alike"));
+        }
+        known.push(lower);
     }
     Ok(())
 }

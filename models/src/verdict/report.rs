@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::scan::{self, MAX_DEPTH, Object, Stop};
-use serde::de::{Deserializer, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 const SCORE_AS_TEXT: &str = "score written as text";
@@ -78,12 +78,21 @@ fn score<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     deserializer.deserialize_any(Score)
 }
 
-/// Finds the one report of an answer: bare, in a fence (closed or not), with prose around it.
+/// A score in a list of them; read as the scores of a dimension are.
+pub(super) struct Score(pub(super) f64);
+
+impl<'de> Deserialize<'de> for Score {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Score, D::Error> {
+        score(deserializer).map(Score)
+    }
+}
+
+/// Finds the one object of an answer that has any of `keys`: bare, in a fence (closed or not), with prose around it.
 ///
 /// A `{` opens JSON when a quote or `}` follows. A brace group without quotes and further braces is prose.
 /// Anything else is malformed, and the answer with it: skipping on to a later `{` would let a report that a
 /// caption smuggled into a broken string stand for the model's own.
-pub(super) fn find(text: &str) -> Result<Object, Problem> {
+pub(super) fn find(text: &str, keys: &[&str]) -> Result<Object, Problem> {
     let mut report: Option<Object> = None;
     let mut at = 0;
     while let Some(open) = text[at..].find('{').map(|found| at + found) {
@@ -92,7 +101,7 @@ pub(super) fn find(text: &str) -> Result<Object, Problem> {
             None => {
                 let object = scan::object(text, open).map_err(problem)?;
                 let end = object.range.end;
-                if is_report(text, &object) {
+                if object.members.iter().any(|member| keys.contains(&&text[member.key.clone()])) {
                     if let Some(first) = &report {
                         return Err(Problem::TwoReports { first: first.range.start, second: open });
                     }
@@ -120,10 +129,6 @@ fn prose_group(text: &str, open: usize) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn is_report(text: &str, object: &Object) -> bool {
-    object.members.iter().any(|member| matches!(&text[member.key.clone()], "winner" | "categories"))
-}
-
 fn problem(stop: Stop) -> Problem {
     match stop {
         Stop::Cut => Problem::Unclosed,
@@ -135,8 +140,7 @@ fn problem(stop: Stop) -> Problem {
 
 /// Reads the report that [`find`] found, and checks what types cannot say about its lists and scores.
 pub(super) fn read(text: &str, object: &Object) -> Result<Report, Problem> {
-    let report: Report =
-        serde_json::from_str(&text[object.range.clone()]).map_err(|e| refused(&e, object))?;
+    let report: Report = typed(text, object)?;
     if report.categories.is_empty() {
         return Err(Problem::Empty { place: "categories".to_owned() });
     }
@@ -150,12 +154,19 @@ pub(super) fn read(text: &str, object: &Object) -> Result<Report, Problem> {
                     return Err(Problem::ScoreOutOfRange {
                         place: format!("categories[{c}].dims[{d}].{key}"),
                         score,
+                        low: 0.0,
+                        high: 10.0,
                     });
                 }
             }
         }
     }
     Ok(report)
+}
+
+/// An object as the type that it should be.
+pub(super) fn typed<T: DeserializeOwned>(text: &str, object: &Object) -> Result<T, Problem> {
+    serde_json::from_str(&text[object.range.clone()]).map_err(|e| refused(&e, object))
 }
 
 /// Names serde's refusal. Its own message may quote the model's text, so only its kind and place are kept.

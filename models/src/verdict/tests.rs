@@ -6,6 +6,13 @@ fn protocol() -> Protocol {
     Pack::for_task(Task::ImagePair).unwrap().answer
 }
 
+fn report_protocol() -> ReportProtocol {
+    match protocol() {
+        Protocol::Report(protocol) => protocol,
+        other => panic!("the default pack asks for a report, not {other:?}"),
+    }
+}
+
 /// A report of two categories whose parts agree, with the caption as the model repeats it.
 fn report(caption: &str) -> String {
     let template = r#"{"prompt":CAPTION,"categories":[{"name":"A. Semantic Alignment & Accuracy","dims":[
@@ -262,10 +269,10 @@ fn refusals_never_quote_the_answer() {
     }
 }
 
-fn check_protocol(change: impl Fn(&mut Protocol), expected: &str) {
-    let mut changed = protocol();
+fn check_protocol(change: impl Fn(&mut ReportProtocol), expected: &str) {
+    let mut changed = report_protocol();
     change(&mut changed);
-    let found = changed.check().err().map_or("none".to_owned(), |e| e.to_string());
+    let found = Protocol::Report(changed).check().err().map_or("none".to_owned(), |e| e.to_string());
     assert!(found.starts_with(expected), "{found}");
 }
 
@@ -291,7 +298,7 @@ fn a_protocol_that_cannot_tell_its_winners_is_refused() {
 
 #[test]
 fn a_skeleton_holds_the_caption_as_json() {
-    let protocol = protocol();
+    let protocol = report_protocol();
     let caption = "a \"red\" \\ cat\n\u{1f408} {caption_json} \", \"winner\": \"Image 2\"}";
     let skeleton = protocol.skeleton(caption);
     assert!(skeleton.head().ends_with("\"winner\": \""), "{}", skeleton.head());

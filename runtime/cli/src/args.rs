@@ -11,7 +11,7 @@ use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
 
-use crate::commands::{compare, completions, eval, export, generate, inspect, pack};
+use crate::commands::{compare, completions, eval, export, generate, inspect, pack, score};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,8 +65,10 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Continue a chat with pictures
     Generate(generate::GenerateArgs),
-    /// Judge two pictures, or two videos given as frames, for a prompt
+    /// Judge two pictures, videos given as frames, edits, or answers, for a prompt
     Compare(compare::CompareArgs),
+    /// Score one picture, video given as frames, edit, or answer, for a prompt
+    Score(score::ScoreArgs),
     /// Measure how well a package judges labelled pairs
     Eval(eval::EvalArgs),
     /// Packs: the prompts and answer protocols of reward models
@@ -181,6 +183,23 @@ mod tests {
         check("rewardrt generate --messages m --top-p 1.5", "in (0, 1]");
         check("rewardrt generate --messages m --top-p nan", "in (0, 1]");
         check("rewardrt compare --prompt p a b --seed 7", "--sampling");
+        check("rewardrt score --prompt p a --seed 7", "--sampling");
+    }
+
+    #[test]
+    fn what_is_judged_is_given_in_one_way() {
+        check("rewardrt compare --prompt p a b --source c", "ok");
+        check("rewardrt compare --prompt p a --answer-1 x --answer-2 y", "ok");
+        check("rewardrt compare --prompt p a", "required");
+        check("rewardrt compare --prompt p a --answer-1 x", "--answer-2");
+        check("rewardrt compare --prompt p a b --answer-1 x --answer-2 y", "cannot be used with");
+        check("rewardrt compare --prompt p a --source c --answer-1 x --answer-2 y", "cannot be used with");
+        check("rewardrt score --prompt p a --source c", "ok");
+        check("rewardrt score a --answer x", "ok");
+        check("rewardrt score --prompt p a --source c --answer x", "cannot be used with");
+        check("rewardrt score --prompt p a b", "unexpected argument");
+        check("rewardrt pack import f --name n --out o", "--task");
+        check("rewardrt pack import f --name n --out o --like x", "ok");
     }
 
     #[test]

@@ -371,6 +371,86 @@ fn folders_of_frames_are_judged_as_videos() {
     check_refusal(&demo.compare(first, second), (4, "bad_input"), &["holds 7 frames", "shows 8"]);
 }
 
+/// Arguments of a judging command that writes only a few tokens.
+fn short<'a>(demo: &'a Demo, command: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&[command, "--model", &demo.package, "--prompt", PROMPT, "--max-new-tokens", "8"][..], rest].concat()
+}
+
+#[test]
+fn every_task_is_asked_with_the_pack_that_fits_what_is_given() {
+    let demo = Demo::new();
+    let [a, b] = pictures();
+    // Random weights write neither scores nor verdicts; what was asked, and that nothing is made up, can be seen.
+    for (command, rest, pack) in [
+        ("score", &[&a[..]][..], "unifiedreward-2-image-point"),
+        ("score", &["--pack", "unifiedreward-image-acs", &a], "unifiedreward-image-acs"),
+        ("score", &["--source", &b, &a], "unifiedreward-edit-point"),
+        ("score", &["--answer", "the sea", &a], "unifiedreward-image-understanding-point"),
+        ("compare", &["--source", &b, &a, &a], "unifiedreward-edit-pair"),
+        ("compare", &["--task", "edit-pair-score", "--source", &b, &a, &a], "unifiedreward-edit-pair-score"),
+        ("compare", &["--task", "image-pair-score", &a, &b], "unifiedreward-2-image-pair-score"),
+        (
+            "compare",
+            &["--answer-1", "a sea", "--answer-2", "a tree", "--both-orders", &a],
+            "unifiedreward-image-understanding-pair",
+        ),
+    ] {
+        let got = document(&short(&demo, command, rest));
+        assert_eq!(got["pack"]["name"], pack, "{got}");
+        assert!(["truncated", "invalid"].contains(&got["status"].as_str().unwrap()), "{got}");
+        assert_eq!(got["scores"], Value::Array(Vec::new()), "{got}");
+        let text = out(&check(&short(&demo, command, rest), 0));
+        assert!(text.starts_with("There is no "), "{text}");
+    }
+    let forced = document(&short(&demo, "compare", &["--source", &b, &a, &b, "--verdict-only"]));
+    assert_eq!((&forced["status"], &forced["mode"]), (&Value::from("ok"), &Value::from("verdict_only")));
+}
+
+#[test]
+fn a_packages_own_pack_is_taken_for_its_task_and_no_other() {
+    let demo = Demo::new();
+    let acs = demo.path("acs");
+    let acs = acs.to_str().unwrap();
+    let export =
+        ["export", &tree("models/demo/checkpoint"), "--out", acs, "--pack", "unifiedreward-image-acs"];
+    check(&export, 0);
+    let [a, b] = pictures();
+    let rest = ["--model", acs, "--prompt", PROMPT, "--max-new-tokens", "2"];
+    let pack = |command: &str, more: &[&str]| {
+        document(&[&[command][..], &rest, more].concat())["pack"]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(pack("score", &[&a]), "unifiedreward-image-acs");
+    assert_eq!(pack("score", &["--source", &b, &a]), "unifiedreward-edit-point");
+    assert_eq!(pack("compare", &[&a, &b]), "unifiedreward-flex-image");
+}
+
+#[test]
+fn a_task_that_does_not_fit_what_is_given_is_refused_by_name() {
+    let demo = Demo::new();
+    let [a, b] = pictures();
+    let refuse = |command, rest: &[&str], code, words: &[&str]| {
+        check_refusal(&short(&demo, command, rest), code, words);
+    };
+    let (usage, input) = ((2, "usage"), (4, "bad_input"));
+    refuse("score", &["--task", "image-pair", &a], input, &["image-pair takes two pictures", "(a picture)"]);
+    refuse("compare", &["--task", "image-point", &a, &b], input, &["image-point takes one picture"]);
+    refuse(
+        "score",
+        &["--pack", "unifiedreward-edit-point", &a],
+        input,
+        &["takes the source and one picture"],
+    );
+    refuse("score", &["--pack", "unifiedreward-edit-quality-point", &a], input, &["leave the prompt empty"]);
+    refuse("score", &["--source", "no-such.png", &a], input, &["no-such.png"]);
+    let scores = ["--task", "image-pair-score", "--verdict-only", &a, &b];
+    refuse("compare", &scores, input, &["unifiedreward-2-image-pair-score", "has no skeleton"]);
+    let silent = ["score", "--model", &demo.package, "--max-new-tokens", "8", &a];
+    check_refusal(&silent, usage, &["image-point needs --prompt"]);
+    let quality =
+        ["score", "--model", &demo.package, "--max-new-tokens", "8", "--task", "edit-quality-point", &a];
+    assert_eq!(document(&quality)["pack"]["name"], "unifiedreward-edit-quality-point");
+}
+
 #[test]
 fn an_evaluation_gives_a_document_a_page_and_a_line_a_pair() {
     let demo = Demo::new();
@@ -437,7 +517,8 @@ fn a_file_of_pairs_that_is_none_is_bad_input() {
 
 #[test]
 fn completions_and_help_name_every_command() {
-    let commands = ["export", "inspect", "generate", "compare", "eval", "pack", "doctor", "completions"];
+    let commands =
+        ["export", "inspect", "generate", "compare", "score", "eval", "pack", "doctor", "completions"];
     for shell in ["bash", "zsh", "fish"] {
         let script = out(&check(&["completions", shell], 0));
         for command in commands {
@@ -459,7 +540,10 @@ fn completions_and_help_name_every_command() {
 fn built_in_packs_are_listed_and_shown() {
     let packs = document(&["pack", "list"]);
     let names: Vec<_> = packs.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["shapes-judge", "unifiedreward-flex-image", "unifiedreward-flex-video"]);
-    let text = out(&check(&["pack", "show", names[0]], 0));
+    assert!(names.contains(&"unifiedreward-flex-image") && names.contains(&"unifiedreward-edit-pair-score"));
+    for name in &names {
+        assert_eq!(document(&["pack", "show", name])["name"], *name);
+    }
+    let text = out(&check(&["pack", "show", "unifiedreward-flex-image"], 0));
     assert!(text.contains("task = \"image-pair\"") && text.contains("{caption}"), "{text}");
 }

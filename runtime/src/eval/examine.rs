@@ -139,7 +139,7 @@ fn comparison(judge: &Judge, row: &Row, file: &Path, options: &CompareOptions) -
     }
     let open = |field: &str, media: &Media| {
         let candidate = open(media, file)?;
-        if candidate.task() != row.task {
+        if !candidate.is_for(row.task) {
             let message = format!("`{field}` is {}, which {} does not take", candidate.kind(), row.task);
             return Err(Error::Request(message));
         }
@@ -149,7 +149,8 @@ fn comparison(judge: &Judge, row: &Row, file: &Path, options: &CompareOptions) -
         Ok(candidate.pictures())
     };
     let (first, second) = (open("a", &row.a)?, open("b", &row.b)?);
-    Ok(Comparison { prompt: row.prompt.clone(), first, second, options: options.clone() })
+    let comparison = Comparison::frames(row.prompt.clone(), first, second);
+    Ok(Comparison { options: options.clone(), ..comparison })
 }
 
 /// Paths count from the folder of the file that names them.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::prompt::pack::{Pack, Task};
 use rewardrt_models::prompt::segment::MediaTokens;
 
 use super::engine::Engine;
@@ -27,9 +27,21 @@ pub const DEFAULT_TOKENS: usize = 8192;
 pub struct JudgeBuilder {
     session: SessionOptions,
     library: Option<PathBuf>,
-    pack: Option<Pack>,
+    asked: Asked,
     slots: usize,
     tokens: usize,
+}
+
+/// What questions are asked with.
+#[derive(Debug, Clone, Default)]
+enum Asked {
+    /// The package's default.
+    #[default]
+    Default,
+    /// This pack.
+    Pack(Box<Pack>),
+    /// The package's default when it is for this task, else the built-in pack for it.
+    Task(Task),
 }
 
 impl Default for JudgeBuilder {
@@ -37,7 +49,7 @@ impl Default for JudgeBuilder {
         JudgeBuilder {
             session: SessionOptions::default(),
             library: None,
-            pack: None,
+            asked: Asked::Default,
             slots: DEFAULT_SLOTS,
             tokens: DEFAULT_TOKENS,
         }
@@ -73,10 +85,19 @@ impl JudgeBuilder {
         self
     }
 
-    /// The pack that questions are asked with; the package's default when this is not called.
+    /// The pack that questions are asked with; the package's default when neither this nor [`JudgeBuilder::task`] is
+    /// called.
     #[must_use]
     pub fn pack(mut self, pack: Pack) -> JudgeBuilder {
-        self.pack = Some(pack);
+        self.asked = Asked::Pack(Box::new(pack));
+        self
+    }
+
+    /// The task that questions are of: they are asked with the package's default pack when it is for this task, else
+    /// with the built-in pack for it.
+    #[must_use]
+    pub fn task(mut self, task: Task) -> JudgeBuilder {
+        self.asked = Asked::Task(task);
         self
     }
 
@@ -113,7 +134,7 @@ impl JudgeBuilder {
             vision: vision.map(|v| Box::new(v) as Box<dyn VisionSession>),
             placements: placements.into_iter().flatten().collect(),
         };
-        assemble(package, self.pack, sessions, start)
+        assemble(package, self.asked, sessions, start)
     }
 
     /// Puts a verified package together with sessions of the caller's own: another engine, or the stub twin in
@@ -127,7 +148,7 @@ impl JudgeBuilder {
         decoder: Box<dyn DecoderSession>,
         vision: Option<Box<dyn VisionSession>>,
     ) -> Result<Judge, Error> {
-        assemble(package, self.pack, Sessions { decoder, vision, placements: Vec::new() }, Instant::now())
+        assemble(package, self.asked, Sessions { decoder, vision, placements: Vec::new() }, Instant::now())
     }
 }
 
@@ -137,16 +158,16 @@ struct Sessions {
     placements: Vec<Placement>,
 }
 
-fn assemble(
-    package: Package,
-    pack: Option<Pack>,
-    sessions: Sessions,
-    start: Instant,
-) -> Result<Judge, Error> {
+fn assemble(package: Package, asked: Asked, sessions: Sessions, start: Instant) -> Result<Judge, Error> {
     let encoder = encoder(&package)?;
-    let pack = match pack {
-        Some(pack) => pack,
-        None => Pack::builtin(&package.manifest().default_pack)?,
+    let default = || Pack::builtin(&package.manifest().default_pack);
+    let pack = match asked {
+        Asked::Pack(pack) => *pack,
+        Asked::Default => default()?,
+        Asked::Task(task) => match default()? {
+            pack if pack.task == task => pack,
+            _ => Pack::for_task(task)?,
+        },
     };
     let engine = Engine::new(package.manifest(), sessions.decoder, sessions.vision);
     Ok(Judge {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rewardrt_models::prompt::pack::{FrameRule, Task};
+use rewardrt_models::prompt::pack::{self, FrameRule, Task};
 
 use super::types::Picture;
 use crate::Error;
@@ -36,12 +36,16 @@ impl Candidate {
         }
     }
 
-    /// The task that such candidates are for.
-    pub fn task(&self) -> Task {
-        match self {
-            Candidate::Picture(_) => Task::ImagePair,
-            Candidate::Frames(_) => Task::VideoPair,
-        }
+    /// Whether a task compares two of these, with nothing shown beside them.
+    pub fn is_for(&self, task: Task) -> bool {
+        let kind = if self.is_frames() { pack::Candidate::Frames } else { pack::Candidate::Picture };
+        let shape = task.shape();
+        (shape.candidates, shape.candidate, shape.shown) == (2, kind, None)
+    }
+
+    /// Whether it is the frames of a video.
+    pub fn is_frames(&self) -> bool {
+        matches!(self, Candidate::Frames(_))
     }
 
     /// What it is, in words.

@@ -1,23 +1,20 @@
-//! `compare`: two candidates, one order or both, a written report or the verdict alone.
+//! `compare`: two candidates, one order or both, a written answer or the verdict alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rewardrt_models::package::ImageProcessing;
-use rewardrt_models::prompt::pack::{MAX_NEW_TOKENS, Task};
 use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, Combined, OrderVerdict, Outcome, Status, Winner, judge};
 
 use super::Inner;
 use super::generate::finish_reason;
 use super::prepare::{self, Wish};
-use super::types::{
-    ASKER, Comparison, FinishReason, Mode, OrderResult, OrderTiming, Picture, Timing, Usage, Verdict,
-};
+use super::question::Question;
+use super::types::{Comparison, FinishReason, Mode, OrderResult, OrderTiming, Timing, Usage, Verdict};
 use crate::Error;
 use crate::decode::{Completion, Finish, Request};
 use crate::session::Features;
-use crate::text::{EncodedPrompt, Fork, Message, Part, RenderOptions};
+use crate::text::{EncodedPrompt, Fork, RenderOptions};
 
 /// Which candidate is shown first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,28 +23,34 @@ enum Order {
     Ba,
 }
 
-/// One order, ready to be run: its prompt, and the ids of the two winners' first differing tokens.
+/// One order, ready to be run: its prompt, and the ids of the two winners' first differing tokens; none where the
+/// winner follows from scores.
 struct Asked {
     order: Order,
     prompt: EncodedPrompt,
-    verdict_ids: [u32; 2],
+    verdict_ids: Vec<u32>,
 }
 
 pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Error> {
     let start = Instant::now();
-    let params = check(inner, comparison)?;
-    let a = comparison.first.len();
-    let pictures: Vec<&Picture> = comparison.first.iter().chain(&comparison.second).collect();
-    let name = |i: usize| {
-        let (candidate, at) = if i < a { ("first", i) } else { ("second", i - a) };
-        format!("{candidate} candidate, picture {}", at + 1)
+    let question = Question {
+        prompt: &comparison.prompt,
+        shown: &comparison.shown,
+        candidates: vec![&comparison.first, &comparison.second],
+        answers: comparison.answers.iter().flatten().map(String::as_str).collect(),
+        max_new_tokens: comparison.options.max_new_tokens,
     };
-    let patches = prepare::patches(&pictures, comparison.options.pixels, params, name)?;
+    let params = question.check(inner)?;
+    if comparison.options.verdict_only {
+        inner.pack.skeleton(&comparison.prompt)?;
+    }
+    let parts = (comparison.shown.len(), comparison.first.len());
+    let patches = question.patches(comparison.options.pixels, params)?;
     let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
     let orders = if comparison.options.both_orders { vec![Order::Ab, Order::Ba] } else { vec![Order::Ab] };
     let asked: Vec<Asked> = orders
         .into_iter()
-        .map(|order| ask(inner, comparison, order, &arranged(&spans, a, order)))
+        .map(|order| ask(inner, comparison, &question, order, &arranged(&spans, parts, order)))
         .collect::<Result<_, _>>()?;
     let preprocess = elapsed(start);
 
@@ -56,8 +59,8 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
     let requests: Vec<Request> = asked
         .iter()
         .map(|asked| {
-            let features = Features::join(&arranged(&features, a, asked.order))?;
-            let spans = arranged(&spans, a, asked.order);
+            let features = Features::join(&arranged(&features, parts, asked.order))?;
+            let spans = arranged(&spans, parts, asked.order);
             Ok(prepare::request(
                 &asked.prompt,
                 &spans,
@@ -82,63 +85,41 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
     Ok(assemble(inner, comparison, results, timing))
 }
 
-/// Refuses what this package and pack cannot be asked, before any picture is decoded.
-fn check<'a>(inner: &'a Inner, comparison: &Comparison) -> Result<&'a ImageProcessing, Error> {
-    let refuse = |text: String| Err(Error::Request(text));
-    let (a, b) = (comparison.first.len(), comparison.second.len());
-    match inner.pack.task {
-        Task::ImagePair if (a, b) != (1, 1) => {
-            return refuse(format!(
-                "pack {} compares one picture with one, not {a} with {b}",
-                inner.pack.name
-            ));
-        }
-        Task::VideoPair if a == 0 || b == 0 => {
-            return refuse(format!(
-                "pack {} compares frames with frames; give at least one each",
-                inner.pack.name
-            ));
-        }
-        Task::ImagePair | Task::VideoPair => {}
-    }
-    let most = inner.pack.max_new_tokens.min(MAX_NEW_TOKENS) as usize;
-    if comparison.options.max_new_tokens.is_some_and(|n| n == 0 || n > most) {
-        return refuse(format!(
-            "max_new_tokens is not within 1..={most}, the limit of pack {}",
-            inner.pack.name
-        ));
-    }
-    match &inner.package.manifest().image {
-        Some(params) => Ok(params),
-        None => refuse("the package has no vision tower and cannot compare pictures".to_owned()),
-    }
-}
-
-/// The candidates' items in the order in which they are shown.
-fn arranged<T: Clone>(items: &[T], first: usize, order: Order) -> Vec<T> {
-    let (a, b) = items.split_at(first);
+/// The items in the order in which they are shown: what stands beside the candidates first, always. `parts` are
+/// the numbers of those, and of the first candidate's.
+fn arranged<T: Clone>(items: &[T], parts: (usize, usize), order: Order) -> Vec<T> {
+    let (shown, candidates) = items.split_at(parts.0);
+    let (a, b) = candidates.split_at(parts.1);
     match order {
-        Order::Ab => [a, b].concat(),
-        Order::Ba => [b, a].concat(),
+        Order::Ab => [shown, a, b].concat(),
+        Order::Ba => [shown, b, a].concat(),
     }
 }
 
 /// The prompt of one order.
-fn ask(inner: &Inner, comparison: &Comparison, order: Order, pictures: &[Span]) -> Result<Asked, Error> {
-    let text = inner.pack.user_text(&comparison.prompt)?.to_string();
-    let mut parts: Vec<Part> = (0..pictures.len()).map(Part::Image).collect();
-    parts.push(Part::Text(text));
-    let messages = [Message::parts(ASKER, parts)];
-    let skeleton = inner.pack.skeleton(&comparison.prompt)?;
-    let head = skeleton.head();
-    let forced = comparison.options.verdict_only;
+fn ask(
+    inner: &Inner,
+    comparison: &Comparison,
+    question: &Question<'_>,
+    order: Order,
+    pictures: &[Span],
+) -> Result<Asked, Error> {
+    let mut answers = question.answers.clone();
+    if order == Order::Ba {
+        answers.reverse();
+    }
+    let messages = [question.message(inner, pictures.len(), &answers)?];
     let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
     let segments = inner.encoder.segments(&messages, &options)?;
     let lengths: Vec<usize> = pictures.iter().map(Span::tokens).collect();
-    let continuations = [&skeleton.first, &skeleton.second].map(|winner| format!("{head}{winner}"));
+    let Some(continuations) = inner.pack.answer.fork(&comparison.prompt) else {
+        let prompt = inner.encoder.encode(&segments, &lengths)?;
+        return Ok(Asked { order, prompt, verdict_ids: Vec::new() });
+    };
     let [first, second] = continuations.each_ref().map(String::as_str);
     let Fork { prompt, tails } = inner.encoder.fork(&segments, &lengths, [first, second])?;
-    let verdict_ids = [tails[0][0], tails[1][0]];
+    let verdict_ids = vec![tails[0][0], tails[1][0]];
+    let forced = comparison.options.verdict_only;
     let prompt = if forced { prompt } else { inner.encoder.encode(&segments, &lengths)? };
     Ok(Asked { order, prompt, verdict_ids })
 }
@@ -150,7 +131,7 @@ fn wish(inner: &Inner, comparison: &Comparison, asked: &Asked) -> Wish {
         sampling: inner.sampling(options.sampling),
         max_new_tokens: if options.verdict_only { 0 } else { most },
         stop: inner.package.manifest().tokens.eos.clone(),
-        watch: asked.verdict_ids.to_vec(),
+        watch: asked.verdict_ids.clone(),
     }
 }
 
@@ -174,18 +155,14 @@ fn read(
         return forced(inner, comparison, done, order, usage);
     }
     let decoded = inner.encoder.tokenizer().decode(&done.new_ids, true);
-    let finish = match done.finish {
-        Finish::Stop => verdict::Finish::Stop,
-        Finish::Length => verdict::Finish::Length,
-    };
-    let outcome = judge(&decoded.text, finish, &inner.pack.answer);
+    let outcome = judge(&decoded.text, finish(done), &inner.pack.answer);
     let token = outcome.span.as_ref().and_then(|span| decoded.token_at(span.differing.start));
     let p_first = match token {
         // Another spelling than the skeleton's gives no probability rather than that of another token.
         Some(at) if asked.verdict_ids.contains(&done.new_ids[at]) => Some(weigh(&done.watched[at])?),
         _ => None,
     };
-    let Outcome { status, winner, report, flags, problem, .. } = outcome;
+    let Outcome { status, winner, report, scores, flags, problem, .. } = outcome;
     Ok(OrderResult {
         order,
         winner,
@@ -194,11 +171,20 @@ fn read(
         flags,
         problem,
         report,
+        scores,
         text: decoded.text,
         finish_reason: finish_reason(done),
         usage,
         timing_ms: phases(done),
     })
+}
+
+/// Why the answer ended, as parsers take it.
+pub(super) fn finish(done: &Completion) -> verdict::Finish {
+    match done.finish {
+        Finish::Stop => verdict::Finish::Stop,
+        Finish::Length => verdict::Finish::Length,
+    }
 }
 
 /// The verdict of a forced skeleton: the more probable of the two winners.
@@ -226,6 +212,7 @@ fn forced(
         flags: Vec::new(),
         problem: None,
         report: None,
+        scores: Vec::new(),
         text: skeleton.head() + written.map_or("", String::as_str),
         finish_reason: FinishReason::Forced,
         usage,
@@ -267,6 +254,7 @@ fn assemble(inner: &Inner, comparison: &Comparison, orders: Vec<OrderResult>, ti
         p_first,
         position_consistent,
         report: first.and_then(|o| o.report.clone()),
+        scores: first.map(|o| o.scores.clone()).unwrap_or_default(),
         text: first.map(|o| o.text.clone()).unwrap_or_default(),
         mode: if comparison.options.verdict_only { Mode::VerdictOnly } else { Mode::Report },
         pack: inner.pack.identity(),

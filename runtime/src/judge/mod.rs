@@ -1,4 +1,4 @@
-//! The library's front door: open a package, compare, generate.
+//! The library's front door: open a package, compare, score, generate.
 //!
 //! A [`Judge`] is cheap to clone and shared by threads; they take turns at its engine. What is absent: no HTTP, no
 //! guessing. A verdict that could not be read is a status, and a request that could not be run is an error.
@@ -8,7 +8,10 @@ mod candidate;
 mod compare;
 mod engine;
 mod generate;
+mod item;
 mod prepare;
+mod question;
+mod score;
 mod types;
 
 use std::path::Path;
@@ -19,6 +22,7 @@ use rewardrt_models::prompt::pack::Pack;
 
 pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, JudgeBuilder};
 pub use candidate::Candidate;
+pub use item::{Item, Score, ScoreOptions};
 pub use types::*;
 
 use crate::Error;
@@ -63,6 +67,15 @@ impl Judge {
     /// [`Verdict`] of status truncated or invalid.
     pub fn compare(&self, comparison: &Comparison) -> Result<Verdict, Error> {
         compare::run(&self.inner, comparison)
+    }
+
+    /// How good one candidate is. Blocks; other threads wait for their turn.
+    ///
+    /// # Errors
+    /// Everything that keeps the question from being asked, such as a pack that compares two. An answer that holds no
+    /// scores is no error but a [`Score`] of status truncated or invalid.
+    pub fn score(&self, item: &Item) -> Result<Score, Error> {
+        score::run(&self.inner, item)
     }
 
     /// Continues a chat. Blocks; other threads wait for their turn.

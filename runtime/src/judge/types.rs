@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rewardrt_models::package::GenerationDefaults;
 use rewardrt_models::prompt::pack::PackIdentity;
-use rewardrt_models::verdict::{Flag, Problem, Report, Status, Winner};
+use rewardrt_models::verdict::{Flag, PairScore, Problem, Report, Status, Winner};
 use serde::Serialize;
 
 use crate::decode;
@@ -22,33 +22,58 @@ pub enum Picture {
     Pixels(Rgb8),
 }
 
-/// One question: which of two answers to a prompt is better?
+/// One question: which of two candidates is better? Use a constructor: one a task.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    /// The prompt that both were made for.
+    /// The caption that both were made for, the instruction of both edits, or the question of both answers.
     pub prompt: String,
-    /// The pictures of the first candidate: one, or the frames of a video.
+    /// What is shown before the candidates: the source of the edits, or what the question is about.
+    pub shown: Vec<Picture>,
+    /// The pictures of the first candidate: one, or the frames of a video; none for an answer in words.
     pub first: Vec<Picture>,
     /// The pictures of the second candidate.
     pub second: Vec<Picture>,
+    /// Both candidates in words, when they are answers.
+    pub answers: Option<[String; 2]>,
     /// How it is asked.
     pub options: CompareOptions,
 }
 
 impl Comparison {
-    /// Two pictures.
-    pub fn images(prompt: impl Into<String>, first: Picture, second: Picture) -> Comparison {
-        Comparison {
-            prompt: prompt.into(),
-            first: vec![first],
-            second: vec![second],
-            options: CompareOptions::default(),
-        }
+    fn new(prompt: impl Into<String>, first: Vec<Picture>, second: Vec<Picture>) -> Comparison {
+        let (prompt, options) = (prompt.into(), CompareOptions::default());
+        Comparison { prompt, shown: Vec::new(), first, second, answers: None, options }
     }
 
-    /// Two videos, each as the frames that the pack's rule chose.
+    /// Two pictures made for a prompt.
+    pub fn images(prompt: impl Into<String>, first: Picture, second: Picture) -> Comparison {
+        Comparison::new(prompt, vec![first], vec![second])
+    }
+
+    /// Two videos made for a prompt, each as the frames that the pack's rule chose.
     pub fn frames(prompt: impl Into<String>, first: Vec<Picture>, second: Vec<Picture>) -> Comparison {
-        Comparison { prompt: prompt.into(), first, second, options: CompareOptions::default() }
+        Comparison::new(prompt, first, second)
+    }
+
+    /// Two edits of a source by one instruction.
+    pub fn edits(
+        instruction: impl Into<String>,
+        source: Picture,
+        first: Picture,
+        second: Picture,
+    ) -> Comparison {
+        Comparison { shown: vec![source], ..Comparison::new(instruction, vec![first], vec![second]) }
+    }
+
+    /// Two answers to a question about pictures, or about a video as the frames that the pack's rule chose.
+    pub fn answers(
+        question: impl Into<String>,
+        pictures: Vec<Picture>,
+        first: impl Into<String>,
+        second: impl Into<String>,
+    ) -> Comparison {
+        let answers = Some([first.into(), second.into()]);
+        Comparison { shown: pictures, answers, ..Comparison::new(question, Vec::new(), Vec::new()) }
     }
 }
 
@@ -57,7 +82,8 @@ impl Comparison {
 pub struct CompareOptions {
     /// Ask (A, B) and (B, A), and combine the two.
     pub both_orders: bool,
-    /// Force the report's skeleton and weigh the two winners, without any written reasoning.
+    /// Force the pack's skeleton and weigh the two winners, without any written reasoning. Packs without one, and
+    /// packs of scores, refuse it.
     pub verdict_only: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -97,7 +123,7 @@ pub enum Sampling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The model wrote its report.
+    /// The model wrote its answer.
     Report,
     /// The skeleton was forced and the two winners weighed: another method than the model was trained on.
     VerdictOnly,
@@ -110,12 +136,15 @@ pub struct Verdict {
     pub winner: Option<Winner>,
     /// How far it can be trusted.
     pub status: Status,
-    /// Probability of the first against the second at the verdict token, given everything written before it.
+    /// Probability of the first against the second at the verdict token, given everything written before it; null
+    /// where there is no such token: a written tie, and packs whose winner follows from scores.
     pub p_first: Option<f64>,
     /// Whether both orders name the same candidate; null when one order was asked.
     pub position_consistent: Option<bool>,
-    /// The parsed report of the first order.
+    /// The parsed report of the first order; null for packs that ask for none.
     pub report: Option<Report>,
+    /// The scores of the first order, for packs whose winner follows from scores; else empty.
+    pub scores: Vec<PairScore>,
     /// The whole text of the first order.
     pub text: String,
     /// What was asked of the model.
@@ -147,12 +176,14 @@ pub struct OrderResult {
     pub status: Status,
     /// Probability of the first shown.
     pub p_first: Option<f64>,
-    /// Disagreements within the report.
+    /// Disagreements within the answer.
     pub flags: Vec<Flag>,
     /// Why there is no verdict.
     pub problem: Option<Problem>,
     /// The parsed report.
     pub report: Option<Report>,
+    /// The scores of both candidates.
+    pub scores: Vec<PairScore>,
     /// The whole text.
     pub text: String,
     /// `stop`, `length` or `forced`.

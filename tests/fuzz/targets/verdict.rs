@@ -10,11 +10,15 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rewardrt_models::prompt::pack::{Pack, Task};
-use rewardrt_models::verdict::{Finish, Outcome, Protocol, Report, Status, Winner, judge};
+use rewardrt_models::verdict::{Finish, Outcome, Protocol, Report, ReportProtocol, Status, Winner, judge};
 use serde_json::value::RawValue;
 
 static PROTOCOL: LazyLock<Protocol> =
     LazyLock::new(|| Pack::for_task(Task::ImagePair).expect("a built-in pack").answer);
+static REPORT: LazyLock<&ReportProtocol> = LazyLock::new(|| match &*PROTOCOL {
+    Protocol::Report(report) => report,
+    other => panic!("the default pack asks for a report, not {other:?}"),
+});
 
 fuzz_target!(|input: &[u8]| {
     let Some((&place, answer)) = input.split_first() else { return };
@@ -27,6 +31,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(stopped.winner, limited.winner, "the reason to stop decides no winner");
     if let (Some(winner), Some(report)) = (stopped.winner, &stopped.report) {
         as_written(answer, &stopped, winner);
+        let printed = stopped.print(&PROTOCOL).expect("a report prints");
+        assert_eq!(judge(&printed, Finish::Stop, &PROTOCOL).report.as_ref(), Some(report), "{printed}");
         let object = report_object(answer, report).expect("the report stands in the answer");
         without_echo(answer, &object, winner);
         cut(answer, &object, place);
@@ -49,7 +55,7 @@ fn well_formed(outcome: &Outcome) {
 
 /// The winner is the word that the report says, and its span holds that word.
 fn as_written(answer: &str, outcome: &Outcome, winner: Winner) {
-    let word = if winner == Winner::First { &PROTOCOL.winner_first } else { &PROTOCOL.winner_second };
+    let word = if winner == Winner::First { &REPORT.winner_first } else { &REPORT.winner_second };
     let written = outcome.report.as_ref().map(|r| r.winner.trim());
     assert!(written.is_some_and(|w| w.eq_ignore_ascii_case(word)), "{written:?} is not {word}");
     if let Some(span) = &outcome.span {

@@ -1,7 +1,7 @@
 //! Concatenations of string literals, and the template that each is.
 
 use super::lexer::{self, Kind, Literal, Token};
-use super::{HOLE_NAMES, ImportError, Part, named_holes};
+use super::{ImportError, Part, named_holes};
 use std::ops::{Range, RangeInclusive};
 
 /// Literals that Python joins to one string, by adjacency or by `+`.
@@ -107,8 +107,13 @@ fn operand_end(tokens: &[Token], start: usize) -> usize {
 }
 
 /// The template that a concatenation is, with what the script does to it undone.
-pub(super) fn parts(one: &Concatenation, tokens: &[Token], source: &str) -> Result<Vec<Part>, ImportError> {
-    let format = treatment(one, tokens, source)?;
+pub(super) fn parts(
+    one: &Concatenation,
+    tokens: &[Token],
+    source: &str,
+    names: &[(&str, &str)],
+) -> Result<Vec<Part>, ImportError> {
+    let format = treatment(one, tokens, source, names)?;
     if format && one.has_expressions() {
         return refuse(
             tokens[one.tokens.start].line,
@@ -134,7 +139,7 @@ pub(super) fn parts(one: &Concatenation, tokens: &[Token], source: &str) -> Resu
         parts.iter().map(|part| if let Part::Text(text) = part { text.as_str() } else { "" }).collect();
     match format {
         true => format_string(&text, tokens[one.tokens.start].line),
-        false => Ok(named_holes(&text)),
+        false => Ok(named_holes(&text, names)),
     }
 }
 
@@ -144,14 +149,22 @@ fn refuse<T>(line: usize, reason: impl Into<String>) -> Result<T, ImportError> {
 
 /// Whether the string goes through `.format`, here or by the name it is given. Anything else that changes it,
 /// on the spot, is refused: the imported bytes would not be those that the client sends.
-fn treatment(one: &Concatenation, tokens: &[Token], source: &str) -> Result<bool, ImportError> {
+fn treatment(
+    one: &Concatenation,
+    tokens: &[Token],
+    source: &str,
+    names: &[(&str, &str)],
+) -> Result<bool, ImportError> {
     let (start, end) = (one.tokens.start, one.tokens.end);
     let line = tokens[start].line;
     let text = |at: usize| tokens.get(at).map_or("", |token| &source[token.range.clone()]);
     let opened = start - tokens[..start].iter().rev().take_while(|token| token.kind == Kind::Open).count();
     let closed = end + tokens[end..].iter().take_while(|token| token.kind == Kind::Close).count();
     let before = opened.checked_sub(1).map_or("", text);
-    let fills_hole = || HOLE_NAMES.iter().any(|hole| text(closed + 3).trim_matches(['"', '\'']) == *hole);
+    let fills_hole = || {
+        let filled = text(closed + 3).trim_matches(['"', '\'']);
+        names.iter().any(|(name, _)| filled == format!("{{{name}}}"))
+    };
     match (before, text(closed), text(closed + 1)) {
         ("+", ..) => return refuse(line, "something is put before the string with a plus sign"),
         ("dedent" | "cleandoc", ..) => {

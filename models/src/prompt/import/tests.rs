@@ -1,12 +1,15 @@
 use super::*;
-use crate::prompt::pack::Piece;
+use crate::prompt::pack::{Piece, Task};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 /// What every synthetic prompt here asks for.
 const KEYS: &str = "Answer with \"categories\", \"cat_winner\" and \"winner\".";
 
+static FLEX: LazyLock<Pack> = LazyLock::new(|| Pack::for_task(Task::ImagePair).unwrap());
+
 fn options(at: Option<usize>) -> ImportOptions<'static> {
-    ImportOptions { name: "my-judge", task: Task::ImagePair, at }
+    ImportOptions { name: "my-judge", like: &FLEX, at }
 }
 
 /// What a file gives: the text for the caption `CAT`, or the error.
@@ -46,7 +49,10 @@ fn a_text_file_is_taken_byte_for_byte() {
         refused(&format!("{{prompt}} {{caption}} {KEYS}"))
             .contains("2 places for a caption (prompt, caption)")
     );
-    assert!(refused("Judge {prompt}").starts_with("no text names the report's keys"));
+    assert!(
+        refused("Judge {prompt}")
+            .starts_with("no text names what the answer holds (categories, cat_winner, winner)")
+    );
     assert!(refused(&" ".repeat(MAX_IMPORT_BYTES + 1)).contains("over the limit"));
     assert!(
         import("a.txt", &format!("{{prompt}} {KEYS}"), &ImportOptions { name: "Bad Name", ..options(None) })
@@ -130,7 +136,69 @@ fn several_prompts_are_told_apart_by_their_line() {
     check_refused(script, "2 strings could be the prompt, at lines 1, 5; choose one with --at LINE");
     assert_eq!(imported("c.py", script, Some(2)), "categories\ncat_winner\nCAT one");
     assert_eq!(imported("c.py", script, Some(5)), "categories cat_winner CAT two");
-    assert!(imported("c.py", script, Some(4)).starts_with("no string at line 4 names the report's keys"));
+    assert!(
+        imported("c.py", script, Some(4))
+            .starts_with("no string at line 4 names what the answer holds (categories, cat_winner, winner)")
+    );
+}
+
+/// What an import gives in the manner of a built-in pack: the prompt, or the error.
+fn check_like(pack: &str, file: &str, content: &str, expected: &str) {
+    let like = Pack::builtin(pack).unwrap();
+    let options = ImportOptions { name: "my-judge", like: &like, at: None };
+    let found = match import(file, content, &options) {
+        Ok(imported) => {
+            assert_eq!((imported.pack.task, &imported.pack.answer), (like.task, &like.answer));
+            assert_eq!(imported.pack.frames, like.frames);
+            imported.prompt
+        }
+        Err(error) => error.to_string(),
+    };
+    assert!(found.starts_with(expected), "{found}");
+}
+
+#[test]
+fn a_prompt_is_imported_in_the_manner_of_any_pack() {
+    let sentence = "Judge {prompt}: image 1 is better or Image 2 is better";
+    let sent = "Judge {caption}: image 1 is better or Image 2 is better";
+    check_like("unifiedreward-image-pair", "p.txt", sentence, sent);
+    check_like("unifiedreward-image-pair", "p.py", &format!("x = f'{sentence}'"), sent);
+    check_like(
+        "unifiedreward-image-pair",
+        "p.txt",
+        "Judge {prompt}",
+        "no text names what the answer holds (Image 1",
+    );
+    let edit = "Do {instruction}? Edited image 1, Edited image 2";
+    check_like("unifiedreward-edit-pair-score", "p.txt", edit, "Do {caption}? Edited");
+    let quality = "Say {\"reasoning\", \"score\"}";
+    check_like("unifiedreward-edit-quality-point", "p.txt", quality, quality);
+    check_like(
+        "unifiedreward-edit-quality-point",
+        "p.py",
+        "f'{x} reasoning score'",
+        "the prompt has the places (x)",
+    );
+}
+
+#[test]
+fn a_question_and_its_answers_are_told_apart_by_name() {
+    let tail = "Answer 1 is better, Answer 2 is better";
+    let sent = format!("[{{question}}] 2: {{answer_2}} 1: {{answer_1}} {tail}");
+    let name = "unifiedreward-image-understanding-pair";
+    check_like(name, "p.txt", &sent, &sent);
+    check_like(name, "p.txt", &format!("[{{query}}] 2: {{response_2}} 1: {{answer1}} {tail}"), &sent);
+    let script = format!("x = f'[{{item[\"question\"]}}] 2: {{r.answer_2}} 1: {{Response1}} {tail}'");
+    check_like(name, "p.py", &script, &sent);
+    let unknown = format!("x = f'[{{q}}] {{a}} {{b}} {tail}'");
+    check_like(
+        name,
+        "p.py",
+        &unknown,
+        "the prompt has the places (q, a, b), and must have {question}, {answer_1}",
+    );
+    let twice = format!("{{question}} {{query}} {{answer_1}} {{answer_2}} {tail}");
+    check_like(name, "p.txt", &twice, "the prompt has the places (question, query, answer_1, answer_2)");
 }
 
 /// A text as the body of a Python literal in triple quotes.

@@ -1,9 +1,11 @@
 use super::*;
-use crate::verdict::AnswerKind;
+use crate::verdict::{Finish, Protocol, ReportProtocol, Status, Winner, judge, score};
 use proptest::prelude::*;
 
 const DESCRIPTION: &str = include_str!("../../../packs/unifiedreward-flex-image/pack.toml");
 const VIDEO: &str = include_str!("../../../packs/unifiedreward-flex-video/pack.toml");
+/// The one pack whose model was trained on words that do not say how to answer.
+const SILENT: &str = "shapes-judge";
 const PROMPT: &str = "Judge [{caption}] as {\"winner\": ...}";
 
 /// What comes of a built-in description with one text replaced, and a prompt.
@@ -21,38 +23,83 @@ fn check(from: &str, to: &str, expected: &str) {
 }
 
 #[test]
-fn the_built_in_packs_ask_for_the_report_they_read() {
+fn the_built_in_packs_ask_for_the_answer_they_read() {
     for name in builtin_names() {
         let pack = Pack::builtin(name).unwrap();
         assert_eq!(pack.name, name);
-        assert_eq!(pack, Pack::for_task(pack.task).unwrap());
-        assert_eq!(pack.frames.is_some(), pack.task == Task::VideoPair);
-        let answer = &pack.answer;
-        let keys = ["prompt", "categories", "name", "dims", "reason_1", "reason_2", "score_1", "score_2"];
-        for key in keys.iter().chain(&["cat_reason", "cat_winner", "reason", "winner"]) {
-            assert!(pack.prompt.contains(&format!("\"{key}\":")), "{name} does not ask for {key}");
+        if name == SILENT {
+            continue;
         }
-        for word in [&answer.winner_first, &answer.winner_second] {
-            assert!(
-                pack.prompt.contains(&format!("[{word}]")) && pack.prompt.contains(&format!("\"{word}\""))
-            );
+        assert_eq!(pack.frames.is_some(), pack.task.shape().has_frames());
+        let prompt = pack.prompt.to_ascii_lowercase();
+        for mark in pack.answer.prompt_marks() {
+            assert!(prompt.contains(&mark.to_ascii_lowercase()), "{name} does not ask for {mark}");
         }
-        for category in &answer.categories {
-            assert!(pack.prompt.contains(&format!("\n{category}\n")), "{name} does not name {category}");
+        assert!(!pack.prompt.ends_with('\n'), "{name}");
+        // The form that a prompt shows is not taken for an answer of the other number of candidates.
+        assert_eq!(pack.answer.kind().candidates(), pack.task.shape().candidates);
+        if let Protocol::Report(answer) = &pack.answer {
+            asks_for_a_report(&pack, answer);
         }
-        assert!(pack.prompt.contains("[{caption}]") && !pack.prompt.ends_with('\n'));
     }
-    assert_eq!(
-        Task::ALL.map(|(task, name)| (task.name(), Task::from_name(name))),
-        Task::ALL.map(|(t, n)| (n, Some(t)))
-    );
-    assert_eq!(Task::from_name("image"), None);
+    for (task, _) in Task::ALL {
+        assert_eq!(Pack::for_task(task).unwrap().task, task);
+    }
     assert!(
         Pack::builtin("other")
             .unwrap_err()
             .to_string()
-            .contains("unifiedreward-flex-video, or give the folder")
+            .contains("unifiedreward-flex-video, unifiedreward-image-pair")
     );
+}
+
+fn asks_for_a_report(pack: &Pack, answer: &ReportProtocol) {
+    let keys = ["prompt", "categories", "name", "dims", "reason_1", "reason_2", "score_1", "score_2"];
+    for key in keys.iter().chain(&["cat_reason", "cat_winner", "reason", "winner"]) {
+        assert!(pack.prompt.contains(&format!("\"{key}\":")), "{} does not ask for {key}", pack.name);
+    }
+    for word in [&answer.winner_first, &answer.winner_second] {
+        assert!(pack.prompt.contains(&format!("[{word}]")) && pack.prompt.contains(&format!("\"{word}\"")));
+    }
+    for category in &answer.categories {
+        assert!(pack.prompt.contains(&format!("\n{category}\n")), "{} does not name {category}", pack.name);
+    }
+    assert!(pack.prompt.contains("[{caption}]"));
+}
+
+/// The last lines of a prompt that shows the form of its answer are such an answer.
+#[test]
+fn the_form_that_a_prompt_shows_is_an_answer() {
+    for name in builtin_names() {
+        let pack = Pack::builtin(name).unwrap();
+        let form = |lines: usize| {
+            let all: Vec<&str> = pack.prompt.lines().collect();
+            all[all.len() - lines..].join("\n")
+        };
+        let ok = match &pack.answer {
+            Protocol::Report(_) => continue,
+            Protocol::Sentence(kind) => {
+                let lines = 2 + usize::from(kind.tie.is_some());
+                form(lines).lines().all(|line| judge(line, Finish::Stop, &pack.answer).problem.is_none())
+            }
+            Protocol::Think(_) => {
+                let (start, end) = (pack.prompt.find("<think>"), pack.prompt.find("</answer>"));
+                let shown = &pack.prompt[start.unwrap()..end.unwrap() + "</answer>".len()];
+                judge(shown, Finish::Stop, &pack.answer).winner == Some(Winner::First)
+            }
+            Protocol::ScoreLines(kind) => {
+                score(&form(kind.lines.len()), Finish::Stop, &pack.answer).problem.is_none()
+            }
+            Protocol::EditJson(_) => score(&form(1), Finish::Stop, &pack.answer).problem.is_none(),
+            Protocol::PairScoreLines(kind) => {
+                judge(&form(3 * kind.dimensions.len()), Finish::Stop, &pack.answer).status == Status::Ok
+            }
+            Protocol::EditPairScores(_) => {
+                judge(&form(2), Finish::Stop, &pack.answer).winner == Some(Winner::First)
+            }
+        };
+        assert!(ok, "{name} shows a form that it does not read");
+    }
 }
 
 #[test]
@@ -63,7 +110,8 @@ fn a_field_that_no_pack_has_is_refused_by_name() {
     check("version = 1", "version = 1\nversion = 2", "pack.toml cannot be read");
     check("version = 1\n", "", "pack.toml cannot be read");
     check("kind = \"report\"", "kind = \"score\"", "pack.toml cannot be read");
-    check("image-pair", "image-point", "pack.toml cannot be read");
+    check("image-pair", "image-triple", "pack.toml cannot be read");
+    check("image-pair", "image-point", "pack.toml: answer.kind: report is no answer about one picture");
     check("before-text", "after-text", "pack.toml cannot be read");
     check("format = 1", "format = 2", "pack.toml: format: 2 is not");
     check("unifiedreward-flex-image", "../x", "pack.toml: name: ");
@@ -105,9 +153,10 @@ fn a_prompt_has_one_caption_and_the_pinned_hash() {
 fn a_description_prints_as_it_parses() {
     for name in builtin_names() {
         let mut pack = Pack::builtin(name).unwrap();
-        pack.answer.categories.push("D. Odd \u{e9} \u{1f408}".to_owned());
-        pack.answer.skeleton.insert_str(0, "\u{7f}\u{1}\t\\ \"quoted\"\n");
-        assert_eq!(pack.answer.kind, AnswerKind::Report);
+        if let Protocol::Report(answer) = &mut pack.answer {
+            answer.categories.push("D. Odd \u{e9} \u{1f408}".to_owned());
+            answer.skeleton.insert_str(0, "\u{7f}\u{1}\t\\ \"quoted\"\n");
+        }
         assert_eq!(Pack::parse(&pack.to_toml(), &pack.prompt), Ok(pack));
     }
 }
@@ -146,13 +195,52 @@ fn a_caption_over_the_limit_is_refused_and_never_cut() {
     assert!(pack.skeleton(&caption).is_err());
 }
 
+#[test]
+fn a_question_and_its_answers_stand_in_their_own_holes() {
+    let pack = Pack::for_task(Task::ImageUnderstandingPair).unwrap();
+    // Texts that spell holes are texts.
+    let (question, answers) = ("{answer_2}", ["{question} {answer_1}", "two <|im_end|>"]);
+    let text = pack.user_text_with(question, &answers).unwrap();
+    let mine = text.pieces.iter().filter_map(|piece| match piece {
+        Piece::Caller(text) => Some(*text),
+        Piece::Pack(_) => None,
+    });
+    assert_eq!(mine.collect::<Vec<_>>(), [question, answers[0], answers[1]]);
+    assert!(text.to_string().contains("Answer 1: {question} {answer_1}\n\nAnswer 2: two <|im_end|>\n"));
+    let refused = |task, prompt: &str, answers: &[&str]| {
+        Pack::for_task(task).unwrap().user_text_with(prompt, answers).unwrap_err().to_string()
+    };
+    let long = "x".repeat(MAX_CAPTION_BYTES + 1);
+    assert!(refused(Task::ImageUnderstandingPair, "q", &["a", &long]).contains("an answer is 16385 bytes"));
+    assert!(refused(Task::ImageUnderstandingPair, "q", &["a"]).contains("takes 2 answers in words, not 1"));
+    assert!(refused(Task::ImagePair, "p", &["a"]).contains("takes 0 answers"));
+    assert!(refused(Task::EditQualityPoint, "p", &[]).contains("leave the prompt empty"));
+    assert!(Pack::for_task(Task::EditQualityPoint).unwrap().user_text("").is_ok());
+}
+
+#[test]
+fn a_verdict_is_forced_only_where_the_pack_has_a_skeleton() {
+    for name in builtin_names() {
+        let pack = Pack::builtin(name).unwrap();
+        let words = !pack.answer.kind().by_scores() && pack.task.shape().candidates == 2;
+        match pack.skeleton("a cat") {
+            Ok(skeleton) => {
+                assert!(words, "{name}");
+                assert_ne!(skeleton.first, skeleton.second);
+            }
+            Err(error) => assert!(!words && error.to_string().contains("has no skeleton"), "{name}: {error}"),
+        }
+        assert_eq!(pack.answer.fork("a cat").is_some(), words, "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_prompt_is_the_packs_text_around_the_callers(caption in "(\\PC|\\{caption\\}|\n|<\\|im_end\\|>){0,40}") {
         let pack = Pack::for_task(Task::VideoPair).unwrap();
         let text = pack.user_text(&caption).unwrap();
         let (before, after) = pack.prompt.split_once(CAPTION_HOLE).unwrap();
-        prop_assert_eq!(text.pieces, [Piece::Pack(before), Piece::Caller(&caption), Piece::Pack(after)]);
+        prop_assert_eq!(&text.pieces, &[Piece::Pack(before), Piece::Caller(&caption), Piece::Pack(after)]);
         prop_assert_eq!(text.to_string(), format!("{before}{caption}{after}"));
     }
 

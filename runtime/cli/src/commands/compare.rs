@@ -6,25 +6,30 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rewardrt::Comparison;
-use rewardrt::judge::{Candidate, CompareOptions, Sampling};
+use rewardrt::judge::{Candidate, CompareOptions};
 use rewardrt::media::PixelRule;
-use rewardrt_models::prompt::pack::{Pack, Task};
+use rewardrt::{Comparison, Picture};
+use rewardrt_models::prompt::pack::Task;
 
 use super::Context;
+use super::question::Given;
 use super::sampling::Source;
 use crate::args;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 A and B are pictures (PNG, JPEG, WebP). For the video task they are folders that
-hold the frames to show, named so that they sort: 001.png, 002.png, ..
+hold the frames to show, named so that they sort: 001.png, 002.png, .. With
+--source they are edits of that picture. With two answers to the question in
+--prompt, A is what it is about, and there is no B.
 
 Examples:
   rewardrt compare --model judge --prompt \"a red fox in the snow\" first.png second.png
   rewardrt compare --model judge --prompt \"a red fox\" a.png b.png --both-orders --json
   rewardrt compare --model judge --prompt \"a red fox\" a.png b.png --verdict-only
   rewardrt compare --model judge --task video-pair --prompt \"a fox runs\" frames-a frames-b
+  rewardrt compare --model judge --prompt \"make the fox white\" --source fox.png a.png b.png
+  rewardrt compare --model judge --prompt \"what is it?\" --answer-1 \"a fox\" --answer-2 \"a dog\" fox.png
 
 Exit code 0 says that the model answered; whether its answer holds a verdict is in `status`.";
 
@@ -32,19 +37,29 @@ Exit code 0 says that the model answered; whether its answer holds a verdict is 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompareArgs {
-    /// The first candidate
+    /// The first candidate, or what the question is about
     #[arg(value_name = "A")]
     first: PathBuf,
     /// The second candidate
-    #[arg(value_name = "B")]
-    second: PathBuf,
-    /// What both were made for
+    #[arg(value_name = "B", required_unless_present = "answer_1", conflicts_with = "answer_1")]
+    second: Option<PathBuf>,
+    /// What both were made for: a caption, an instruction, or a question
     #[arg(long, value_name = "TEXT")]
     prompt: String,
+    /// The picture that both are edits of
+    #[arg(long, value_name = "FILE", conflicts_with = "answer_1")]
+    source: Option<PathBuf>,
+    /// The first of two answers to the question
+    #[arg(long, value_name = "TEXT", requires = "answer_2")]
+    answer_1: Option<String>,
+    /// The second of two answers to the question
+    #[arg(long, value_name = "TEXT", requires = "answer_1")]
+    answer_2: Option<String>,
     /// What is judged [default: what A and B are]
     #[arg(long, value_parser = args::task())]
     task: Option<Task>,
-    /// How the model is asked: a built-in pack, or a pack's folder [default: the package's own]
+    /// How the model is asked: a built-in pack, or a pack's folder [default: the package's own when it is
+    /// for the task, else the task's built-in one]
     #[arg(long, value_name = "NAME|DIR")]
     pack: Option<PathBuf>,
     /// Ask for A and B, then for B and A, and combine the two
@@ -69,17 +84,20 @@ pub(crate) struct CompareArgs {
 
 /// Compares, and prints the verdict.
 pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode, Failure> {
-    let (first, second) = (Candidate::open(&args.first)?, Candidate::open(&args.second)?);
-    let pack = choose_pack(args, &first, &second)?;
-    let judge = context.judge(pack)?;
-    let comparison = Comparison {
-        prompt: args.prompt.clone(),
-        first: first.pictures(),
-        second: second.pictures(),
-        options: options(args),
+    let first = Candidate::open(&args.first)?;
+    let second = args.second.as_deref().map(Candidate::open).transpose()?;
+    let mut media = vec![(args.first.as_path(), &first)];
+    media.extend(args.second.as_deref().zip(second.as_ref()));
+    let (source, answers) = (args.source.is_some(), args.answer_1.is_some());
+    let given = Given { media, candidates: 2, source, answers };
+    let judge = context.judge(Some(given.choose(args.task, args.pack.as_deref())?))?;
+    given.check_frames(judge.pack())?;
+    let verdict = judge.compare(&assembled(args, first, second))?;
+    let names = match &args.second {
+        Some(second) => [&args.first, second].map(|path| path.display().to_string()),
+        None => [&args.answer_1, &args.answer_2].map(|answer| answer.clone().unwrap_or_default()),
     };
-    let verdict = judge.compare(&comparison)?;
-    context.output.result(&verdict, || show::text(&verdict, [&args.first, &args.second]))?;
+    context.output.result(&verdict, || show::text(&verdict, names.each_ref().map(String::as_str)))?;
     if args.verdict_only {
         context.output.note(show::VERDICT_ONLY);
     }
@@ -87,50 +105,21 @@ pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: &CompareArgs) -> CompareOptions {
-    CompareOptions {
+fn assembled(args: &CompareArgs, first: Candidate, second: Option<Candidate>) -> Comparison {
+    let (prompt, first) = (args.prompt.clone(), first.pictures());
+    let mut comparison = match (&args.answer_1, &args.answer_2, second) {
+        (Some(one), Some(two), _) => Comparison::answers(prompt, first, one.clone(), two.clone()),
+        (_, _, second) => {
+            Comparison::frames(prompt, first, second.map(Candidate::pictures).unwrap_or_default())
+        }
+    };
+    comparison.shown.extend(args.source.clone().map(Picture::Path));
+    comparison.options = CompareOptions {
         both_orders: args.both_orders,
         verdict_only: args.verdict_only,
-        sampling: match args.sampling {
-            Some(Source::Checkpoint) => Sampling::Checkpoint { seed: args.seed.unwrap_or(0) },
-            None => Sampling::Greedy,
-        },
+        sampling: Source::choice(args.sampling, args.seed),
         max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
         pixels: args.pixels,
-    }
-}
-
-/// The pack that was named, or the built-in one for videos; `None` leaves it to the package. Task, pack and
-/// candidates must belong together.
-fn choose_pack(args: &CompareArgs, first: &Candidate, second: &Candidate) -> Result<Option<Pack>, Failure> {
-    let given = first.task();
-    if second.task() != given {
-        let message = format!(
-            "{} is {}, {} is {}; give two of a kind",
-            args.first.display(),
-            first.kind(),
-            args.second.display(),
-            second.kind()
-        );
-        return Err(Failure::Input(message));
-    }
-    let named = args.pack.as_deref().map(super::pack::find).transpose()?;
-    let task = args.task.or(named.as_ref().map(|p| p.task)).unwrap_or(given);
-    let pack = super::pack::for_task(named, task)?;
-    if task != given {
-        let takes = match task {
-            Task::ImagePair => "two pictures",
-            Task::VideoPair => "two folders of frames",
-        };
-        return Err(Failure::Input(format!(
-            "{task} takes {takes}, and {} is {}",
-            args.first.display(),
-            first.kind()
-        )));
-    }
-    if let Some(rule) = pack.as_ref().and_then(|pack| pack.frames) {
-        first.check_frames(&args.first.to_string_lossy(), rule)?;
-        second.check_frames(&args.second.to_string_lossy(), rule)?;
-    }
-    Ok(pack)
+    };
+    comparison
 }

@@ -14,6 +14,7 @@ use rewardrt::judge::CompareOptions;
 use rewardrt_models::prompt::pack::Task;
 
 use super::Context;
+use super::question::Chosen;
 use crate::args;
 use crate::failure::Failure;
 use crate::output::{plain, table};
@@ -95,13 +96,13 @@ pub(crate) fn run(context: &Context<'_>, args: &EvalArgs) -> Result<ExitCode, Fa
     let input = eval::read(&args.file, args.format)?;
     let named = args.pack.as_deref().map(super::pack::find).transpose()?;
     let task = choose_task(args.task.or(named.as_ref().map(|pack| pack.task)), &input)?;
-    let pack = super::pack::for_task(named, task)?;
+    let chosen = Chosen::of(named, task)?;
     let (rows, source) = choose_rows(args, input, task)?;
     // Opened before the work, so that a place that cannot be written to costs no hours.
     let page = args.html.as_deref().map(|path| create(path, args)).transpose()?;
     let results = args.results.as_deref().map(|path| create(path, args)).transpose()?;
 
-    let judge = context.judge(pack)?;
+    let judge = context.judge(Some(chosen))?;
     let options = CompareOptions { both_orders: !args.single_order, ..CompareOptions::default() };
     let records = judge_all(context, args, (&judge, &options), &rows, results)?;
     let evaluation = Evaluation::new(&judge, source, &options, &records);

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use rewardrt::Judge;
 use rewardrt::judge::{Timing, Usage};
-use rewardrt_models::prompt::pack::{Pack, Task};
+use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::verdict::Status;
 
 use crate::args::Global;
 use crate::embedded;
 use crate::failure::Failure;
 use crate::output::Output;
+use question::Chosen;
 
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -20,7 +22,9 @@ pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod pack;
+pub(crate) mod question;
 pub(crate) mod sampling;
+pub(crate) mod score;
 
 /// What every command is given.
 pub(crate) struct Context<'a> {
@@ -40,23 +44,27 @@ impl Context<'_> {
         embedded::package(self.output)
     }
 
-    /// Loads the named package for judging, with another pack than its own when one is given.
-    pub(crate) fn judge(&self, pack: Option<Pack>) -> Result<Judge, Failure> {
-        if let (None, Some(pack)) = (&self.global.model, &pack)
-            && pack.task != Task::ImagePair
-        {
-            let message =
-                format!("the built-in model judges pictures, not {}: name a model with --model", pack.task);
-            return Err(Failure::Usage(message));
+    /// Loads the named package for judging, else the built-in one, with its own pack when none is chosen. The built-in
+    /// model knows pairs of pictures only, and is refused for other tasks.
+    pub(crate) fn judge(&self, chosen: Option<Chosen>) -> Result<Judge, Failure> {
+        match chosen.as_ref().map(Chosen::task).filter(|task| *task != Task::ImagePair) {
+            Some(task) if self.global.model.is_none() => {
+                return Err(Failure::Usage(format!(
+                    "the built-in model judges pairs of pictures, not {task}: name a model with --model"
+                )));
+            }
+            _ => {}
         }
         let model = self.model()?;
         let mut builder = Judge::builder()
             .threads(self.threads())
             .providers(self.global.provider.clone())
             .ort_library(self.global.ort_lib.clone());
-        if let Some(pack) = pack {
-            builder = builder.pack(pack);
-        }
+        builder = match chosen {
+            Some(Chosen::Pack(pack)) => builder.pack(*pack),
+            Some(Chosen::Task(task)) => builder.task(task),
+            None => builder,
+        };
         Ok(builder.open(&model)?)
     }
 
@@ -64,6 +72,16 @@ impl Context<'_> {
     pub(crate) fn threads(&self) -> NonZeroUsize {
         let all = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         self.global.threads.unwrap_or_else(all)
+    }
+}
+
+/// The name of a status, as in documents.
+pub(crate) fn status(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Inconsistent => "inconsistent",
+        Status::Truncated => "truncated",
+        Status::Invalid => "invalid",
     }
 }
 

@@ -10,6 +10,7 @@ use rewardrt_models::prompt::import::{ImportError, ImportOptions, MAX_IMPORT_BYT
 use rewardrt_models::prompt::pack::{
     MAX_PACK_BYTES, MAX_PROMPT_BYTES, PACK_FILE, PROMPT_FILE, Pack, Task, builtin_names,
 };
+use rewardrt_models::verdict::Protocol;
 use serde_json::json;
 
 use super::Context;
@@ -19,12 +20,13 @@ use crate::output::table;
 
 const IMPORT_EXAMPLES: &str = "\
 A script is read and never run: the prompt is the string in it that asks for the
-report. Its hash is pinned in the new pack, so that a checkpoint is asked in
+answer of the task's built-in pack, or of the pack that --like names. Its hash is pinned in the new pack, so that a checkpoint is asked in
 exactly the words it was trained on.
 
 Examples:
   rewardrt pack import inference.py --name flex-original --task image-pair --out flex-original
   rewardrt pack import inference.py --name flex-original --task image-pair --out flex-original --at 41
+  rewardrt pack import prompt.txt --name acs-original --like unifiedreward-image-acs --out acs-original
   rewardrt compare --model judge --pack flex-original --prompt \"a red fox\" first.png second.png";
 
 /// What can be done with packs.
@@ -57,8 +59,11 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     name: String,
     /// What the prompt asks to judge
-    #[arg(long, value_parser = args::task())]
-    task: Task,
+    #[arg(long, value_parser = args::task(), required_unless_present = "like")]
+    task: Option<Task>,
+    /// The pack whose answer the prompt asks for, built-in or a folder [default: the built-in pack of the task]
+    #[arg(long, value_name = "NAME|DIR")]
+    like: Option<PathBuf>,
     /// The folder to make
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -92,20 +97,6 @@ pub(crate) fn find(place: &Path) -> Result<Pack, Failure> {
     }
 }
 
-/// The pack to ask a task with: the named one, which must be for it, else the built-in one for videos; `None` leaves
-/// it to the package.
-pub(crate) fn for_task(named: Option<Pack>, task: Task) -> Result<Option<Pack>, Failure> {
-    match (named, task) {
-        (Some(pack), _) if pack.task != task => {
-            Err(Failure::Usage(format!("pack {} is for {}, not for {task}", pack.name, pack.task)))
-        }
-        (None, Task::VideoPair) => Pack::for_task(task)
-            .map(Some)
-            .map_err(|source| Failure::Pack { place: task.name().into(), source }),
-        (named, _) => Ok(named),
-    }
-}
-
 /// Bytes of a file that may have at most `limit` of them.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let file = fs::File::open(path).map_err(Failure::read(path))?;
@@ -127,7 +118,8 @@ fn read_text(path: &Path, limit: u64) -> Result<String, Failure> {
 fn run_import(context: &Context<'_>, args: &ImportArgs) -> Result<(), Failure> {
     let content = read_text(&args.file, MAX_IMPORT_BYTES as u64)?;
     let file_name = args.file.file_name().unwrap_or_default().to_string_lossy();
-    let options = ImportOptions { name: &args.name, task: args.task, at: args.at };
+    let like = model_pack(args)?;
+    let options = ImportOptions { name: &args.name, like: &like, at: args.at };
     let imported = import(&file_name, &content, &options).map_err(|source| match source {
         ImportError::Pack(source) => Failure::Pack { place: args.out.clone(), source },
         source => Failure::Import { file: args.file.clone(), source },
@@ -155,6 +147,21 @@ fn run_import(context: &Context<'_>, args: &ImportArgs) -> Result<(), Failure> {
     })
 }
 
+/// The pack that the new one is made after.
+fn model_pack(args: &ImportArgs) -> Result<Pack, Failure> {
+    let named = args.like.as_deref().map(find).transpose()?;
+    match (named, args.task) {
+        (Some(pack), Some(task)) if pack.task != task => {
+            Err(Failure::Usage(format!("pack {} is for {}, not for {task}", pack.name, pack.task)))
+        }
+        (Some(pack), _) => Ok(pack),
+        (None, Some(task)) => {
+            Pack::for_task(task).map_err(|source| Failure::Pack { place: task.name().into(), source })
+        }
+        (None, None) => Err(Failure::Usage("give --task TASK or --like PACK".to_owned())),
+    }
+}
+
 /// Makes a folder of files that is there whole or not at all.
 fn write(out: &Path, files: &[(&str, &String)]) -> Result<(), Failure> {
     if fs::symlink_metadata(out).is_ok() {
@@ -179,24 +186,39 @@ fn list(context: &Context<'_>) -> Result<(), Failure> {
     let packs = builtin_names().map(|name| find(Path::new(name))).collect::<Result<Vec<_>, _>>()?;
     let document: Vec<_> = packs
         .iter()
-        .map(|p| json!({ "name": p.name, "version": p.version, "task": p.task, "prompt_sha256": p.prompt_sha256 }))
+        .map(|p| {
+            json!({
+                "name": p.name,
+                "version": p.version,
+                "task": p.task,
+                "answer": p.answer.kind().name(),
+                "prompt_sha256": p.prompt_sha256,
+            })
+        })
         .collect();
     context.output.result(&document, || {
-        let rows: Vec<_> =
-            packs.iter().map(|p| [p.name.clone(), p.version.to_string(), p.task.to_string()]).collect();
-        table(["name", "version", "task"], &rows)
+        let row = |p: &Pack| {
+            [p.name.clone(), p.version.to_string(), p.task.to_string(), p.answer.kind().name().to_owned()]
+        };
+        let rows: Vec<_> = packs.iter().map(row).collect();
+        table(["name", "version", "task", "answer"], &rows)
     })
 }
 
 fn show(context: &Context<'_>, place: &Path) -> Result<(), Failure> {
     let pack = find(place)?;
+    let categories = match &pack.answer {
+        Protocol::Report(answer) => answer.categories.as_slice(),
+        _ => &[],
+    };
     let document = json!({
         "name": pack.name,
         "version": pack.version,
         "task": pack.task,
+        "answer": pack.answer.kind().name(),
         "frames": pack.frames.map(|rule| rule.to_string()),
         "max_new_tokens": pack.max_new_tokens,
-        "categories": pack.answer.categories,
+        "categories": categories,
         "prompt_sha256": pack.prompt_sha256,
         "prompt": pack.prompt,
     });

@@ -10,6 +10,16 @@ pub(crate) enum Source {
     Checkpoint,
 }
 
+impl Source {
+    /// The choice of commands that judge: a source with its seed, or the most probable token.
+    pub(crate) fn choice(source: Option<Source>, seed: Option<u64>) -> Sampling {
+        match source {
+            Some(Source::Checkpoint) => Sampling::Checkpoint { seed: seed.unwrap_or(0) },
+            None => Sampling::Greedy,
+        }
+    }
+}
+
 /// Flags of `generate`. Without any of them the most probable token is taken.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SamplingArgs {

@@ -108,11 +108,14 @@ impl Fields {
         found.map(|(label, _)| label).ok_or_else(|| self.wrong(field, "give `a`, `b` or `tie`"))
     }
 
-    /// Takes a task, by its name.
+    /// Takes a task that compares two candidates and nothing else, by its name.
     pub(super) fn task(&mut self, field: &str) -> Result<Task, RowsError> {
         let name = self.text(field)?;
-        let known = Task::ALL.map(|(_, name)| format!("`{name}`")).join(" or ");
-        Task::from_name(&name).ok_or_else(|| self.wrong(field, format!("give {known}")))
+        let plain = |task: &Task| task.shape().candidates == 2 && task.shape().shown.is_none();
+        let known = Task::ALL.map(|(task, _)| task).into_iter().filter(plain);
+        let known = || known.clone().map(|task| format!("`{task}`")).collect::<Vec<_>>().join(" or ");
+        let found = Task::from_name(&name).filter(plain);
+        found.ok_or_else(|| self.wrong(field, format!("give {}", known())))
     }
 
     /// Takes a candidate: a path, a list of paths, or an embedded picture.

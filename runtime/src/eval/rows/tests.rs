@@ -55,7 +55,7 @@ fn a_bad_field_is_named_with_its_line() {
         ("b", r#""data:image/png;base64,A""#, "is not base64"),
         ("b", r#""data:image/png,A""#, "not in base64"),
         ("label", r#""A""#, "give `a`, `b` or `tie`"),
-        ("task", r#""video""#, "give `image-pair` or `video-pair`"),
+        ("task", r#""video""#, "give `image-pair` or `image-pair-score` or `video-pair`"),
         ("kind", r#""""#, "it is empty"),
         ("lable", r#""a""#, "no such field is known; known are id, prompt"),
     ] {

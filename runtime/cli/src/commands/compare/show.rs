@@ -1,19 +1,18 @@
 //! A verdict for people.
 
-use std::path::Path;
-
 use rewardrt::Verdict;
 use rewardrt::judge::{Mode, OrderResult};
-use rewardrt_models::verdict::{Category, Dim, Flag, Report, Status, Winner};
+use rewardrt_models::verdict::{Category, Dim, Flag, PairScore, Report, Winner};
 
+use super::super::status;
 use crate::output::{plain, table};
 
 /// What a verdict without a report is worth.
 pub(super) const VERDICT_ONLY: &str = "verdict-only is another method than the model was trained on: it was made to \
-                                       write its report first. Do not compare these verdicts with full ones.";
+                                       write its whole answer. Do not compare these verdicts with full ones.";
 
 /// The verdict in a sentence, then what it rests on.
-pub(super) fn text(verdict: &Verdict, names: [&Path; 2]) -> String {
+pub(super) fn text(verdict: &Verdict, names: [&str; 2]) -> String {
     let mut out = sentence(verdict, names);
     out.push('\n');
     if let Some(p) = verdict.p_first {
@@ -32,17 +31,25 @@ pub(super) fn text(verdict: &Verdict, names: [&Path; 2]) -> String {
     for (order, flag) in flags {
         out += &format!("order {order}: {}\n", disagreement(flag));
     }
+    if !verdict.scores.is_empty() {
+        let row = |s: &PairScore| [s.name.clone(), s.first.to_string(), s.second.to_string()];
+        let rows: Vec<_> = verdict.scores.iter().map(row).collect();
+        out += &format!("\n{}", table(["score", "first", "second"], &rows));
+    }
     if let Some(report) = &verdict.report {
         out += &report_text(report);
     }
     out
 }
 
-fn sentence(verdict: &Verdict, [first, second]: [&Path; 2]) -> String {
+fn sentence(verdict: &Verdict, [first, second]: [&str; 2]) -> String {
     match verdict.winner {
-        Some(Winner::First) => format!("The first is better: {}", first.display()),
-        Some(Winner::Second) => format!("The second is better: {}", second.display()),
-        Some(Winner::Tie) => "Neither is better: the two orders weigh the same".to_owned(),
+        Some(Winner::First) => format!("The first is better: {}", plain(first)),
+        Some(Winner::Second) => format!("The second is better: {}", plain(second)),
+        Some(Winner::Tie) if verdict.orders.len() > 1 => {
+            "Neither is better: the two orders weigh the same".to_owned()
+        }
+        Some(Winner::Tie) => "Neither is better: both are equally good".to_owned(),
         None => {
             let problem = verdict.orders.iter().find_map(|o| o.problem.as_ref());
             let reason = problem.map_or_else(String::new, |p| format!(": {p}"));
@@ -109,15 +116,6 @@ fn evidence(category: &Category) -> String {
     format!("{}\n{dims}", plain(&category.name))
 }
 
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "ok",
-        Status::Inconsistent => "inconsistent",
-        Status::Truncated => "truncated",
-        Status::Invalid => "invalid",
-    }
-}
-
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Report => "report",
@@ -134,6 +132,9 @@ fn disagreement(flag: &Flag) -> String {
                 dimension + 1
             )
         }
+        Flag::SumOff { dimension, sum, expected } => {
+            format!("dimension {}: the scores sum to {sum}, not to {expected}", dimension + 1)
+        }
         Flag::CategoryAgainstScores { category } => {
             format!("category {}: its winner has the lower scores", category + 1)
         }
@@ -149,7 +150,7 @@ mod tests {
     use rewardrt::judge::{FinishReason, ModelInfo, OrderTiming, Timing, Usage};
     use rewardrt::media::PixelRule;
     use rewardrt_models::prompt::pack::PackIdentity;
-    use rewardrt_models::verdict::Problem;
+    use rewardrt_models::verdict::{Problem, Status};
 
     fn order(order: &'static str, winner: Option<Winner>) -> OrderResult {
         OrderResult {
@@ -160,6 +161,7 @@ mod tests {
             flags: Vec::new(),
             problem: winner.is_none().then_some(Problem::Unclosed),
             report: None,
+            scores: Vec::new(),
             text: String::new(),
             finish_reason: FinishReason::Stop,
             usage: Usage::default(),
@@ -174,6 +176,7 @@ mod tests {
             p_first: orders[0].p_first,
             position_consistent: (orders.len() > 1).then_some(false),
             report: None,
+            scores: Vec::new(),
             text: String::new(),
             mode: Mode::Report,
             pack: PackIdentity { name: "p".to_owned(), version: 1, prompt_sha256: String::new() },
@@ -187,7 +190,7 @@ mod tests {
     }
 
     fn check(verdict: &Verdict, expected: &[&str]) {
-        let got = text(verdict, [Path::new("a.png"), Path::new("b.png")]);
+        let got = text(verdict, ["a.png", "b.png"]);
         for part in expected {
             assert!(got.contains(part), "{part} is not in\n{got}");
         }
@@ -210,6 +213,17 @@ mod tests {
             &got,
             &["There is no verdict: the answer ends before", "raise max_new_tokens", "status truncated"],
         );
+    }
+
+    #[test]
+    fn scores_of_both_are_a_table_and_a_written_tie_is_one() {
+        let mut first = order("ab", Some(Winner::Tie));
+        first.flags = vec![Flag::SumOff { dimension: 0, sum: 1.25, expected: 1.0 }];
+        let mut got = verdict(Some(Winner::Tie), vec![first]);
+        got.scores = vec![PairScore { name: "style".to_owned(), first: 0.625, second: 0.625 }];
+        let expected = ["Neither is better: both are", "dimension 1: the scores sum to 1.25, not to 1\n"];
+        check(&got, &expected);
+        check(&got, &["score  first  second\nstyle  0.625   0.625\n"]);
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! What a pack is asked: texts and pictures, checked against its task before any picture is decoded.
+
+use rewardrt_models::package::ImageProcessing;
+use rewardrt_models::prompt::pack::{Candidate, MAX_NEW_TOKENS, Shown};
+
+use super::types::{ASKER, Picture};
+use super::{Inner, prepare};
+use crate::Error;
+use crate::media::PixelRule;
+use crate::preprocess::Patches;
+use crate::text::{Message, Part};
+
+/// A question about one candidate or two. In the order of the prompt: what is shown beside the candidates, then
+/// the pictures of each; a candidate in words has none.
+pub(super) struct Question<'a> {
+    /// Caption, instruction or question.
+    pub(super) prompt: &'a str,
+    /// The source of edits, or what a question is about.
+    pub(super) shown: &'a [Picture],
+    /// The pictures of each candidate; empty for candidates in words.
+    pub(super) candidates: Vec<&'a [Picture]>,
+    /// The candidates in words.
+    pub(super) answers: Vec<&'a str>,
+    /// Fewer tokens than the pack allows.
+    pub(super) max_new_tokens: Option<usize>,
+}
+
+impl Question<'_> {
+    /// Refuses what this package and pack cannot be asked.
+    pub(super) fn check<'a>(&self, inner: &'a Inner) -> Result<&'a ImageProcessing, Error> {
+        let refuse = |text: String| Err(Error::Request(text));
+        let (pack, shape) = (&inner.pack, inner.pack.task.shape());
+        if !self.fits(inner) {
+            let (name, task, takes) = (&pack.name, shape.name, shape.takes());
+            let given = self.given();
+            return refuse(format!("pack {name} is for {task}, which takes {takes}; given were {given}"));
+        }
+        let most = pack.max_new_tokens.min(MAX_NEW_TOKENS) as usize;
+        if self.max_new_tokens.is_some_and(|n| n == 0 || n > most) {
+            let name = &pack.name;
+            return refuse(format!("max_new_tokens is not within 1..={most}, the limit of pack {name}"));
+        }
+        match &inner.package.manifest().image {
+            Some(params) => Ok(params),
+            None => refuse("the package has no vision tower and cannot judge pictures".to_owned()),
+        }
+    }
+
+    fn fits(&self, inner: &Inner) -> bool {
+        let shape = inner.pack.task.shape();
+        let shown = match shape.shown {
+            None => self.shown.is_empty(),
+            Some(Shown::Source) => self.shown.len() == 1,
+            Some(Shown::Pictures | Shown::Frames) => !self.shown.is_empty(),
+        };
+        let one = |pictures: &&[Picture]| match shape.candidate {
+            Candidate::Picture => pictures.len() == 1,
+            Candidate::Frames => !pictures.is_empty(),
+            Candidate::Answer => pictures.is_empty(),
+        };
+        let words = self.answers.len() == shape.answers();
+        shown && words && self.candidates.len() == shape.candidates && self.candidates.iter().all(one)
+    }
+
+    /// What the question consists of, in words.
+    fn given(&self) -> String {
+        let candidates: Vec<String> = self.candidates.iter().map(|c| c.len().to_string()).collect();
+        let (shown, words, many) = (self.shown.len(), self.answers.len(), self.candidates.len());
+        let (pictures, s) = (candidates.join(" and "), if many == 1 { "" } else { "s" });
+        format!(
+            "{many} candidate{s} of {pictures} pictures, {shown} pictures beside them, {words} answers in words"
+        )
+    }
+
+    /// Every picture in the order of the prompt, decoded and prepared.
+    pub(super) fn patches(&self, pixels: PixelRule, params: &ImageProcessing) -> Result<Vec<Patches>, Error> {
+        let groups = [("shown", self.shown)].into_iter();
+        let places = ["first candidate", "second candidate"];
+        let groups = groups.chain(places.into_iter().zip(self.candidates.iter().copied()));
+        let named: Vec<(String, &Picture)> = groups
+            .flat_map(|(place, pictures)| {
+                pictures.iter().enumerate().map(move |(i, p)| (format!("{place}, picture {}", i + 1), p))
+            })
+            .collect();
+        let pictures: Vec<&Picture> = named.iter().map(|(_, picture)| *picture).collect();
+        prepare::patches(&pictures, pixels, params, |i| named[i].0.clone())
+    }
+
+    /// The user turn: all pictures, then the text. `answers` stand in the order of this prompt.
+    pub(super) fn message(&self, inner: &Inner, pictures: usize, answers: &[&str]) -> Result<Message, Error> {
+        let text = inner.pack.user_text_with(self.prompt, answers)?.to_string();
+        let mut parts: Vec<Part> = (0..pictures).map(Part::Image).collect();
+        parts.push(Part::Text(text));
+        Ok(Message::parts(ASKER, parts))
+    }
+}

@@ -1,0 +1,15 @@
+//! No answer names a verdict that it does not give, and none that was cut gives one; printed, a verdict reads as itself.
+
+#![no_main]
+
+mod answers;
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::verdict::AnswerKind;
+
+static PACKS: LazyLock<Vec<Pack>> = LazyLock::new(|| answers::packs(AnswerKind::Sentence));
+
+fuzz_target!(|input: &[u8]| PACKS.iter().for_each(|pack| answers::pair(pack, input, false)));
