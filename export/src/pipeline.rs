@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use prost::Message;
 use rewardrt_models::family::{self, ConfigFiles, FamilyError};
 use rewardrt_models::package::{
-    DecoderComponent, FORMAT, FileEntry, Graph, Manifest, Precision, Requirements, VisionComponent,
+    DecoderComponent, FORMAT, FileEntry, Graph, Manifest, Precision, Recurrent, Requirements, VisionComponent,
 };
 use rewardrt_models::spec::{DecoderSpec, ModelSpec, PatchPosition, VisionSpec};
 
@@ -194,6 +194,7 @@ fn manifest(
         generation: spec.generation.clone(),
         tokenizer: TOKENIZER.to_owned(),
         chat_template: CHAT_TEMPLATE.to_owned(),
+        thinking: spec.thinking,
         default_pack: options.pack.clone().unwrap_or_else(|| spec.default_pack.to_owned()),
         requires: Requirements {
             onnxruntime: ONNXRUNTIME.to_owned(),
@@ -219,15 +220,27 @@ fn vision_component(v: &VisionSpec, graph: Graph) -> VisionComponent {
 }
 
 fn decoder_component(d: &DecoderSpec, graph: Graph) -> DecoderComponent {
-    let attention = d.layers.first().map(|l| &l.attention);
+    let attention = d.attention().next();
     DecoderComponent {
         graph,
-        layers: d.layers.len() as u32,
+        layers: d.attention().count() as u32,
         kv_heads: attention.map_or(0, |a| a.kv_heads as u32),
         head_dim: attention.map_or(0, |a| a.head_dim as u32),
         hidden: d.hidden as u32,
         vocabulary: d.vocabulary as u32,
         max_positions: d.max_positions as u32,
         position: d.position.clone(),
+        recurrent: recurrent(d),
     }
+}
+
+fn recurrent(d: &DecoderSpec) -> Option<Recurrent> {
+    d.delta_nets().next().map(|first| Recurrent {
+        layers: d.delta_nets().count() as u32,
+        heads: first.value_heads as u32,
+        key_dim: first.key_dim as u32,
+        value_dim: first.value_dim as u32,
+        window: first.window() as u32,
+        channels: first.channels() as u32,
+    })
 }

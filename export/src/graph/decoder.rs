@@ -9,13 +9,29 @@
 use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::spec::{DecoderLayer, DecoderSpec};
+use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Mixer};
 
 use super::{Builder, Plan, Policy, fixed, named};
 use crate::weights::Store;
 
 /// The shape `[b, s, -1]` that attention turns rows into.
 pub(super) const BATCHED: &str = "shape.batched";
+/// The shape `[b, s]` of the run.
+pub(super) const TOKENS: &str = "shape.tokens";
+/// The float 0.
+pub(super) const ZERO: &str = "zero.float";
+
+/// Where a mixer stands in the decoder, and how its weights are stored.
+pub(super) struct Place<'a> {
+    /// Number among the layers with mixers of this kind, which numbers its caches or states.
+    pub(super) layer: usize,
+    /// Path of its nodes.
+    pub(super) path: &'a str,
+    /// Form of its weights.
+    pub(super) form: Store,
+    /// Rotated part of a head.
+    pub(super) rotary_dim: usize,
+}
 
 /// Where the rows of vision features go.
 struct FeatureRows {
@@ -29,10 +45,25 @@ pub fn decoder(spec: &DecoderSpec, policy: Policy) -> Plan {
     let mut b = Builder::new("decoder", policy);
     declare(&mut b, spec);
     let (embedded, features) = embed(&mut b, spec);
+    if let Some(first) = spec.delta_nets().next() {
+        b.mark_columns(first.window());
+    }
     let mut residual = embedded;
     let mut block = None;
+    let (mut attentions, mut delta_nets) = (0, 0);
     for (i, layer) in spec.layers.iter().enumerate() {
-        let (out, sum) = decoder_layer(&mut b, layer, i, block.as_deref(), &residual);
+        let counter = match layer.mixer {
+            Mixer::Attention(_) => &mut attentions,
+            Mixer::DeltaNet(_) => &mut delta_nets,
+        };
+        let place = Place {
+            layer: *counter,
+            path: &format!("{}.attention", layer.path),
+            form: b.policy.layer(),
+            rotary_dim: spec.position.rotary_dim as usize,
+        };
+        *counter += 1;
+        let (out, sum) = decoder_layer(&mut b, layer, &place, block.as_deref(), &residual);
         residual = sum;
         block = Some(if i < spec.deepstack { add_features(&mut b, &features, i, &out) } else { out });
     }
@@ -44,18 +75,20 @@ pub fn decoder(spec: &DecoderSpec, policy: Policy) -> Plan {
 fn decoder_layer(
     b: &mut Builder,
     layer: &DecoderLayer,
-    i: usize,
+    place: &Place<'_>,
     block: Option<&str>,
     residual: &str,
 ) -> (String, String) {
-    let form = b.policy.layer();
     let (x, residual) = match block {
         Some(block) => b.sum_and_norm(block, residual, &layer.input_norm),
         None => (b.norm(residual, &layer.input_norm), residual.to_owned()),
     };
-    let attended = b.attention(&x, &layer.attention, i, &format!("{}.attention", layer.path), form);
-    let (x, residual) = b.sum_and_norm(&attended, &residual, &layer.mlp_norm);
-    (b.gated_mlp(&x, &layer.mlp, form), residual)
+    let mixed = match &layer.mixer {
+        Mixer::Attention(spec) => b.attention(&x, spec, place),
+        Mixer::DeltaNet(spec) => b.delta_net(&x, spec, place),
+    };
+    let (x, residual) = b.sum_and_norm(&mixed, &residual, &layer.mlp_norm);
+    (b.gated_mlp(&x, &layer.mlp, place.form), residual)
 }
 
 fn declare(b: &mut Builder, spec: &DecoderSpec) {
@@ -75,19 +108,30 @@ fn declare(b: &mut Builder, spec: &DecoderSpec) {
     b.input(names::QUERY_SEQLENS, Dtype::I32, vec![named("b")]);
     b.input(names::LOGIT_ROWS, Dtype::I64, vec![named("n")]);
     b.output(names::LOGITS, vec![named("n"), fixed(spec.vocabulary)]);
-    for (i, layer) in spec.layers.iter().enumerate() {
-        let a = &layer.attention;
+    for (i, a) in spec.attention().enumerate() {
         let cache = || vec![named("b"), fixed(a.kv_heads), named("c"), fixed(a.head_dim)];
         b.input(&names::past_key(i), Dtype::F32, cache());
         b.input(&names::past_value(i), Dtype::F32, cache());
         b.output(&names::present_key(i), cache());
         b.output(&names::present_value(i), cache());
     }
+    for (i, d) in spec.delta_nets().enumerate() {
+        declare_states(b, d, i);
+    }
+}
+
+fn declare_states(b: &mut Builder, d: &DeltaNetSpec, i: usize) {
+    let window = || vec![named("b"), fixed(d.window()), fixed(d.channels())];
+    let state = || vec![named("b"), fixed(d.value_heads), fixed(d.key_dim), fixed(d.value_dim)];
+    b.input(&names::past_conv(i), Dtype::F32, window());
+    b.input(&names::past_state(i), Dtype::F32, state());
+    b.output(&names::present_conv(i), window());
+    b.output(&names::present_state(i), state());
 }
 
 /// Token embeddings with the vision features put in place, as rows, and where those rows are.
 fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
-    let shape = b.op("Shape", "shape.tokens", &[names::INPUT_IDS], vec![]);
+    let shape = b.op("Shape", TOKENS, &[names::INPUT_IDS], vec![]);
     let rest = b.ints("shape.rest", &[1], &[-1]);
     b.op("Concat", BATCHED, &[&shape, &rest], vec![AttributeProto::int("axis", 0)]);
 
@@ -104,7 +148,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
     let axis = b.ints("axis.1", &[1], &[1]);
     let mask = b.op("Unsqueeze", "feature_rows.mask", &[&present, &axis], vec![]);
     let index = b.op("Max", "feature_rows.index", &[&flat, &zero], vec![]);
-    let rows = FeatureRows { mask, index, zero: b.cast_float("zero.float", &zero) };
+    let rows = FeatureRows { mask, index, zero: b.cast_float(ZERO, &zero) };
     let seen = b.gather(names::FEATURES, &rows.index, "features.rows");
     let x = b.op("Where", "embedding.merged", &[&rows.mask, &seen, &text], vec![]);
     (x, rows)

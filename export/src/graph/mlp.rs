@@ -43,7 +43,7 @@ impl Builder {
         self.linear(&x, down, form)
     }
 
-    fn activation(&mut self, x: &str, activation: Activation) -> String {
+    pub(super) fn activation(&mut self, x: &str, activation: Activation) -> String {
         let name = format!("{x}/Act");
         let gelu = |kind: &str| vec![AttributeProto::text("approximate", kind)];
         // x * sigmoid(alpha * x); with alpha = 1 it is SiLU, in one kernel.

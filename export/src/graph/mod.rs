@@ -1,4 +1,5 @@
-//! Spec to ONNX. One block a file: [`linear`], [`norm`], [`attention`], [`mlp`], [`window`], [`vision`], [`decoder`].
+//! Spec to ONNX. One block a file: [`linear`], [`norm`], [`attention`], [`delta`], [`mlp`], [`window`], [`vision`],
+//! [`decoder`].
 //!
 //! A [`Builder`] collects nodes and the weights that they want; nothing is read from the checkpoint here. Hidden
 //! states travel as rows `[tokens, width]`, so a weight `[outputs, inputs]` is used as it is stored
@@ -6,6 +7,7 @@
 
 mod attention;
 mod decoder;
+mod delta;
 mod linear;
 mod mlp;
 mod norm;
@@ -106,6 +108,14 @@ fn scale_name(weight: &str) -> String {
     format!("{weight}.scale")
 }
 
+/// What of a row of heads is rotated: the first `rotary_dim` values of each head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rotation {
+    heads: usize,
+    head_dim: usize,
+    rotary_dim: usize,
+}
+
 /// Collects nodes. A value is named after the node that makes it, and a node after the path of its weight.
 pub(crate) struct Builder {
     policy: Policy,
@@ -181,6 +191,20 @@ impl Builder {
             self.graph.initializer.push(TensorProto {
                 dims: dims.to_vec(),
                 data_type: DataType::Int64 as i32,
+                name: name.to_owned(),
+                raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                ..TensorProto::default()
+            });
+        }
+        name.to_owned()
+    }
+
+    /// A small float constant, stored in the graph once.
+    pub(crate) fn floats(&mut self, name: &str, dims: &[i64], values: &[f32]) -> String {
+        if self.constants.insert(name.to_owned()) {
+            self.graph.initializer.push(TensorProto {
+                dims: dims.to_vec(),
+                data_type: DataType::Float as i32,
                 name: name.to_owned(),
                 raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
                 ..TensorProto::default()

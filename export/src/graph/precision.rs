@@ -7,7 +7,8 @@
 //! | vision layers | f32 | f16 | 8 bit | 8 bit | 4 bits cost 27 % of the features; the tower runs once a picture |
 //! | embedding, position table | f32 | f16 | as it is | as it is | gathered by the row: bytes on disk, not time |
 //! | patch embedding | f32 | f16 | as it is | as it is | first layer: its error reaches every feature, and it is small |
-//! | norms, biases | f32 | f32 | f32 | f32 | vectors: no bytes to win |
+//! | decay and update of a delta rule | f32 | f16 | as it is | as it is | a row a head: its error stays in the state |
+//! | norms, biases, convolution taps | f32 | f32 | f32 | f32 | vectors: no bytes to win |
 //!
 //! Quantized blocks are rounded symmetrically (no zero points), with one 32-bit scale for [`BLOCK`] inputs.
 //! Sixteen-bit weights are computed in 32 bits on a CPU, which has no 16-bit matrix kernel.
@@ -34,7 +35,7 @@ impl Policy {
         self.quantized(Store::Int8 { block: BLOCK })
     }
 
-    /// Tables that are gathered by the row, and the first layer.
+    /// Tables that are gathered by the row, the first layer, and what steers a state.
     pub(crate) fn table(self) -> Store {
         match self.0 {
             Precision::Fp32 => Store::F32,

@@ -157,8 +157,8 @@ fn queries_keys_values(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, 
     if spec.rotary_theta.is_none() {
         return [q, k, v];
     }
-    let q = b.rotate(&format!("{path}.q.rotated"), &q, ROWS);
-    let k = b.rotate(&format!("{path}.k.rotated"), &k, ROWS);
+    let q = b.rotate(&format!("{path}.q.rotated"), &q, ROWS, None);
+    let k = b.rotate(&format!("{path}.k.rotated"), &k, ROWS, None);
     [q, k, v]
 }
 

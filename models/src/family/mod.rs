@@ -6,6 +6,7 @@ mod llava_onevision;
 mod qwen2;
 mod qwen2_5_vl;
 mod qwen2_vl;
+mod qwen3_5;
 mod qwen3_vl;
 
 use std::collections::BTreeSet;
@@ -67,6 +68,7 @@ pub const FAMILIES: &[(&str, SpecOf)] = &[
     ("llava", llava_onevision::original),
     ("qwen2_5_vl", qwen2_5_vl::spec),
     ("qwen2_vl", qwen2_vl::spec),
+    ("qwen3_5", qwen3_5::spec),
     ("qwen3_vl", qwen3_vl::spec),
 ];
 

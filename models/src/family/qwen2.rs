@@ -11,8 +11,8 @@ use super::config::Reader;
 use super::{ConfigFiles, FamilyError, common};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, ModelSpec, Norm, VisionSpec,
-    Weight,
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Mixer, ModelSpec, Norm,
+    VisionSpec, Weight,
 };
 
 /// What tells one family from another.
@@ -73,6 +73,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         tokens,
         generation,
         chat_template: None,
+        thinking: None,
         default_pack: "unifiedreward-flex-image",
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.
@@ -164,7 +165,7 @@ fn layer(path: String, s: &Sizes) -> DecoderLayer {
     let norm = |name: &str| rms(format!("{path}.{name}.weight"), s.hidden, s.eps);
     DecoderLayer {
         input_norm: norm("input_layernorm"),
-        attention: AttentionSpec {
+        mixer: Mixer::Attention(AttentionSpec {
             heads: s.heads,
             kv_heads: s.kv_heads,
             head_dim: s.head_dim,
@@ -174,7 +175,8 @@ fn layer(path: String, s: &Sizes) -> DecoderLayer {
             o: linear("self_attn.o_proj", s.hidden, s.heads * s.head_dim),
             q_norm: None,
             k_norm: None,
-        },
+            gate: false,
+        }),
         mlp_norm: norm("post_attention_layernorm"),
         mlp: GatedMlp {
             gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
@@ -187,7 +189,7 @@ fn layer(path: String, s: &Sizes) -> DecoderLayer {
 }
 
 fn rms(name: String, width: usize, eps: f32) -> Norm {
-    Norm::Rms { weight: Weight::new(name, &[width]), eps }
+    Norm::Rms { weight: Weight::new(name, &[width]), eps, offset: 0.0 }
 }
 
 /// A layer of the tower with a bias.

@@ -23,6 +23,7 @@ impl Manifest {
                 axis(&d.graph.inputs, &name, (3, d.head_dim, "decoder.head_dim"))?;
             }
         }
+        self.check_recurrent()?;
         axis(&d.graph.inputs, names::FEATURES, (1, d.hidden, "decoder.hidden"))?;
         axis(
             &d.graph.inputs,
@@ -31,6 +32,22 @@ impl Manifest {
         )?;
         axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))?;
         self.vision.as_ref().map_or(Ok(()), check_vision)
+    }
+
+    fn check_recurrent(&self) -> Result<(), ManifestError> {
+        let (graph, recurrent) = (&self.decoder.graph, self.decoder.recurrent);
+        let layers = recurrent.map_or(0, |r| r.layers);
+        count(graph, "decoder.recurrent.layers", layers, names::past_conv)?;
+        count(graph, "decoder.recurrent.layers", layers, names::past_state)?;
+        for (r, i) in recurrent.iter().flat_map(|r| (0..r.layers as usize).map(move |i| (r, i))) {
+            let (conv, state) = (names::past_conv(i), names::past_state(i));
+            axis(&graph.inputs, &conv, (1, r.window, "decoder.recurrent.window"))?;
+            axis(&graph.inputs, &conv, (2, r.channels, "decoder.recurrent.channels"))?;
+            axis(&graph.inputs, &state, (1, r.heads, "decoder.recurrent.heads"))?;
+            axis(&graph.inputs, &state, (2, r.key_dim, "decoder.recurrent.key_dim"))?;
+            axis(&graph.inputs, &state, (3, r.value_dim, "decoder.recurrent.value_dim"))?;
+        }
+        Ok(())
     }
 }
 

@@ -104,6 +104,9 @@ pub struct Manifest {
     pub tokenizer: String,
     /// Chat template file, relative to the package.
     pub chat_template: String,
+    /// What the chat template is told of `enable_thinking`; absent, it is left undefined there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<bool>,
     /// Pack used when the caller names none.
     pub default_pack: String,
     /// What the loading machine must offer.
@@ -201,7 +204,7 @@ pub struct VisionComponent {
 pub struct DecoderComponent {
     /// Its graph.
     pub graph: Graph,
-    /// Layers, each with a key and a value cache.
+    /// Layers that attend, each with a key and a value cache.
     pub layers: u32,
     /// Key-value heads.
     pub kv_heads: u32,
@@ -215,6 +218,27 @@ pub struct DecoderComponent {
     pub max_positions: u32,
     /// How token positions become rotary angles.
     pub position: PositionRule,
+    /// Layers that keep a state of fixed size instead of a cache; absent when all layers attend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrent: Option<Recurrent>,
+}
+
+/// What recurrent layers keep of a sequence, see [`super::names`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recurrent {
+    /// Number of such layers.
+    pub layers: u32,
+    /// Heads of a state.
+    pub heads: u32,
+    /// Rows of a head's state.
+    pub key_dim: u32,
+    /// Columns of a head's state.
+    pub value_dim: u32,
+    /// Inputs that the convolution remembers.
+    pub window: u32,
+    /// Values of each of them.
+    pub channels: u32,
 }
 
 /// How token positions become rotary angles.
@@ -417,6 +441,9 @@ impl Manifest {
         for (field, value, most) in sizes {
             within(&format!("decoder.{field}"), u64::from(value), 1, most)?;
         }
+        if let Some(r) = &d.recurrent {
+            r.validate()?;
+        }
         let p = &d.position;
         if p.rotary_dim == 0 || !p.rotary_dim.is_multiple_of(2) || p.rotary_dim > d.head_dim {
             return refuse(
@@ -493,6 +520,22 @@ impl Manifest {
             return refuse("generation.top_p", "over 1");
         }
         Ok(())
+    }
+}
+
+impl Recurrent {
+    fn validate(&self) -> Result<(), ManifestError> {
+        let sizes = [
+            ("layers", self.layers, 1 << 10),
+            ("heads", self.heads, 1 << 10),
+            ("key_dim", self.key_dim, 1 << 12),
+            ("value_dim", self.value_dim, 1 << 12),
+            ("window", self.window, 1 << 6),
+            ("channels", self.channels, 1 << 20),
+        ];
+        sizes.iter().try_for_each(|(field, value, most)| {
+            within(&format!("decoder.recurrent.{field}"), u64::from(*value), 1, *most)
+        })
     }
 }
 

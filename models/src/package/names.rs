@@ -29,9 +29,15 @@
 //! | `total_sequence_length` | i32 | `[]` upper bound of the cache length, at most `c` |
 //! | `query_seqlens` | i32 | `[b]` new tokens of the row, 0 = idle |
 //! | `logit_rows` | i64 | `[n]` flat rows (`row * s + column`) that go through the head |
-//! | `past_key.{i}`, `past_value.{i}` | f32 | `[b, kv_heads, c, head_dim]` |
+//! | `past_key.{i}`, `past_value.{i}` | f32 | `[b, kv_heads, c, head_dim]` of the i-th layer that attends |
+//! | `past_conv.{i}` | f32 | `[b, window, channels]` of the i-th recurrent layer: its last inputs, the newest last |
+//! | `past_state.{i}` | f32 | `[b, heads, key_dim, value_dim]` of the i-th recurrent layer |
 //! | out `logits` | f32 | `[n, vocabulary]` |
 //! | out `present_key.{i}`, `present_value.{i}` | f32 | as the past; bound to the same memory |
+//! | out `present_conv.{i}`, `present_state.{i}` | f32 | as the past; bound to other memory |
+//!
+//! The two recurrent states are zero before a sequence's first token. Padding columns and idle rows leave them as they
+//! are, bit for bit but for the sign of a zero.
 
 /// Flattened pixel patches.
 pub const PATCHES: &str = "patches";
@@ -81,6 +87,26 @@ pub fn past_key(i: usize) -> String {
 /// Values of layer `i` before the step.
 pub fn past_value(i: usize) -> String {
     format!("past_value.{i}")
+}
+
+/// Last inputs of the convolution of recurrent layer `i` before the step.
+pub fn past_conv(i: usize) -> String {
+    format!("past_conv.{i}")
+}
+
+/// State of recurrent layer `i` before the step.
+pub fn past_state(i: usize) -> String {
+    format!("past_state.{i}")
+}
+
+/// Last inputs of the convolution of recurrent layer `i` after the step.
+pub fn present_conv(i: usize) -> String {
+    format!("present_conv.{i}")
+}
+
+/// State of recurrent layer `i` after the step.
+pub fn present_state(i: usize) -> String {
+    format!("present_state.{i}")
 }
 
 /// Keys of layer `i` after the step.

@@ -3,8 +3,11 @@
 //! A family turns `config.json` into a [`ModelSpec`]; the exporter compiles any spec to ONNX without knowing the
 //! family. Every weight is named here, so a missing or left-over tensor is found before a byte is written.
 
+mod mixer;
 pub mod position;
 pub mod window;
+
+pub use mixer::{AttentionSpec, DeltaNetSpec, Mixer};
 
 use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, SpecialTokens};
 
@@ -25,6 +28,8 @@ pub struct ModelSpec {
     pub generation: GenerationDefaults,
     /// The chat template, when the checkpoint's own cannot place pictures.
     pub chat_template: Option<&'static str>,
+    /// What the chat template is told of `enable_thinking`; `None` leaves it undefined there.
+    pub thinking: Option<bool>,
     /// Pack used when the caller names none.
     pub default_pack: &'static str,
     /// Tensors that may stand in the checkpoint and are not used, with the reason in the family's code.
@@ -71,12 +76,14 @@ impl Linear {
 /// A normalisation over the last dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Norm {
-    /// Root mean square, scaled.
+    /// Root mean square, scaled by `offset + weight`.
     Rms {
         /// `[width]`.
         weight: Weight,
         /// Added to the mean square.
         eps: f32,
+        /// Added to the weight: 0, or 1 where weights are stored as the distance from one.
+        offset: f32,
     },
     /// Mean and variance, scaled and shifted.
     Layer {
@@ -125,42 +132,19 @@ pub struct DecoderSpec {
     pub deepstack: usize,
 }
 
-/// One decoder layer: norm, attention, residual; norm, MLP, residual.
+/// One decoder layer: norm, mixer, residual; norm, MLP, residual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderLayer {
     /// Path prefix, used for node names.
     pub path: String,
-    /// Norm before attention.
+    /// Norm before the mixer.
     pub input_norm: Norm,
-    /// Attention.
-    pub attention: AttentionSpec,
+    /// What lets a token see the tokens before it.
+    pub mixer: Mixer,
     /// Norm before the MLP.
     pub mlp_norm: Norm,
     /// The MLP.
     pub mlp: GatedMlp,
-}
-
-/// Grouped-query attention with rotary positions.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AttentionSpec {
-    /// Query heads.
-    pub heads: usize,
-    /// Key-value heads.
-    pub kv_heads: usize,
-    /// Size of a head.
-    pub head_dim: usize,
-    /// Queries.
-    pub q: Linear,
-    /// Keys.
-    pub k: Linear,
-    /// Values.
-    pub v: Linear,
-    /// Output projection.
-    pub o: Linear,
-    /// Norm of each query head before the rotation.
-    pub q_norm: Option<Norm>,
-    /// Norm of each key head before the rotation.
-    pub k_norm: Option<Norm>,
 }
 
 /// `down(act(gate(x)) * up(x))`.
@@ -323,18 +307,28 @@ impl DecoderSpec {
         self.head.weight.name == self.embedding.name
     }
 
+    /// The layers that attend, in order: each has a key and a value cache.
+    pub fn attention(&self) -> impl Iterator<Item = &AttentionSpec> {
+        self.layers.iter().filter_map(|layer| match &layer.mixer {
+            Mixer::Attention(spec) => Some(spec),
+            Mixer::DeltaNet(_) => None,
+        })
+    }
+
+    /// The layers with a state of fixed size, in order.
+    pub fn delta_nets(&self) -> impl Iterator<Item = &DeltaNetSpec> {
+        self.layers.iter().filter_map(|layer| match &layer.mixer {
+            Mixer::Attention(_) => None,
+            Mixer::DeltaNet(spec) => Some(spec),
+        })
+    }
+
     fn collect<'a>(&'a self, out: &mut Vec<&'a Weight>) {
         out.push(&self.embedding);
         for layer in &self.layers {
             layer.input_norm.collect(out);
-            let a = &layer.attention;
-            for linear in [&a.q, &a.k, &a.v, &a.o] {
-                linear.collect(out);
-            }
+            layer.mixer.collect(out);
             layer.mlp.collect(out);
-            for norm in [&a.q_norm, &a.k_norm].into_iter().flatten() {
-                norm.collect(out);
-            }
             layer.mlp_norm.collect(out);
         }
         self.norm.collect(out);

@@ -109,7 +109,7 @@ fn ask(
         answers.reverse();
     }
     let messages = [question.message(inner, pictures.len(), &answers)?];
-    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    let options = inner.render_options();
     let segments = inner.encoder.segments(&messages, &options)?;
     let lengths: Vec<usize> = pictures.iter().map(Span::tokens).collect();
     let Some(continuations) = inner.pack.answer.fork(&comparison.prompt) else {

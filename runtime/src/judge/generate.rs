@@ -34,7 +34,7 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
     let spans: Vec<Span> =
         manifest.image.iter().flat_map(|params| patches.iter().map(|p| p.span(params))).collect();
     let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
-    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    let options = inner.render_options();
     let segments = inner.encoder.segments(&asked.chat.messages, &options)?;
     let prompt = inner.encoder.encode(&segments, &lengths)?;
     let preprocess = start.elapsed().as_secs_f64() * 1e3;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use ndarray::Array2;
-use rewardrt_models::package::{Graph, Manifest, names};
+use rewardrt_models::package::{Graph, Manifest, Recurrent, names};
 
 use super::kv::{CacheShape, Feed, KvRunner, Names, Values};
+use super::state::SlotStates;
 use super::{
-    CHUNK_COLUMNS, DecoderSession, Geometry, Library, Placement, SessionError, SessionOptions, StepInput,
-    check_prefix, open,
+    CHUNK_COLUMNS, DecoderSession, Geometry, Library, Placement, Provider, SessionError, SessionOptions,
+    StepInput, check_prefix, open,
 };
 use crate::load::Package;
 
@@ -18,6 +19,8 @@ pub struct OrtDecoder {
     runner: KvRunner,
     geometry: Geometry,
     placement: Placement,
+    /// Present when layers keep recurrent states.
+    states: Option<SlotStates>,
     /// `0 ..` as far as any run needed.
     arange: Vec<i64>,
 }
@@ -38,8 +41,12 @@ impl OrtDecoder {
         let manifest = package.manifest();
         let geometry = geometry(manifest, slots, tokens)?;
         let graph = &manifest.decoder.graph;
-        let names = names_of(graph, manifest.decoder.layers as usize, geometry.deepstack)?;
+        let recurrent = manifest.decoder.recurrent;
+        let names = names_of(manifest, geometry.deepstack)?;
         let (session, placement) = open::open(library, package, ("decoder", graph), options)?;
+        if recurrent.is_some() && placement.provider != Provider::Cpu {
+            return Err(states_on_a_device(placement.provider));
+        }
         let shape = CacheShape {
             layers: manifest.decoder.layers as usize,
             slots,
@@ -47,8 +54,10 @@ impl OrtDecoder {
             capacity: geometry.capacity(),
             head_dim: manifest.decoder.head_dim as usize,
         };
-        let runner = KvRunner::new(session, names, shape, placement.provider)?;
-        Ok(OrtDecoder { runner, geometry, placement, arange: Vec::new() })
+        let state_shapes = recurrent.map_or_else(Vec::new, |r| state_shapes(&r));
+        let runner = KvRunner::new(session, names, (shape, &state_shapes), placement.provider)?;
+        let states = recurrent.map(|_| SlotStates::new(slots));
+        Ok(OrtDecoder { runner, geometry, placement, states, arange: Vec::new() })
     }
 
     /// What the decoder runs on.
@@ -91,13 +100,38 @@ impl DecoderSession for OrtDecoder {
         ];
         feeds.extend(step.deepstack.iter().map(|d| feed(Values::F32(d), &table)));
         let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.vocabulary));
-        self.runner.run((step.first_slot, b), &feeds, &mut logits)?;
+        let side = match &mut self.states {
+            Some(states) => states.begin(step, &mut self.runner)?,
+            None => 0,
+        };
+        self.runner.run((step.first_slot, b), side, &feeds, &mut logits)?;
+        if let Some(states) = &mut self.states {
+            states.commit(step);
+        }
         Ok(logits)
     }
 
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
         check_prefix(&self.geometry, from, to, tokens)?;
+        if let Some(states) = &mut self.states {
+            states.copy(from, to, tokens, &mut self.runner)?;
+        }
         self.runner.copy_prefix(from, to, tokens)
+    }
+}
+
+/// Shapes of a slot's states, in the order of their names.
+fn state_shapes(r: &Recurrent) -> Vec<Vec<usize>> {
+    let shapes = [vec![r.window, r.channels], vec![r.heads, r.key_dim, r.value_dim]];
+    let layer = shapes.map(|dims| dims.into_iter().map(|d| d as usize).collect::<Vec<usize>>());
+    (0..r.layers).flat_map(|_| layer.clone()).collect()
+}
+
+fn states_on_a_device(provider: Provider) -> SessionError {
+    SessionError::Provider {
+        provider,
+        reason: "the states of a recurrent model are kept in the processor's memory".into(),
+        way_out: "run this model with --provider cpu".into(),
     }
 }
 
@@ -127,7 +161,8 @@ fn geometry(manifest: &Manifest, slots: usize, tokens: usize) -> Result<Geometry
 }
 
 /// The graph's names in the order in which `run` feeds them.
-fn names_of(graph: &Graph, layers: usize, deepstack: usize) -> Result<Names, SessionError> {
+fn names_of(manifest: &Manifest, deepstack: usize) -> Result<Names, SessionError> {
+    let (graph, layers): (&Graph, usize) = (&manifest.decoder.graph, manifest.decoder.layers as usize);
     let mut fed: Vec<String> = [
         names::INPUT_IDS,
         names::FEATURE_ROWS,
@@ -146,17 +181,23 @@ fn names_of(graph: &Graph, layers: usize, deepstack: usize) -> Result<Names, Ses
     let keys = |i| (names::past_key(i), names::present_key(i));
     let values = |i| (names::past_value(i), names::present_value(i));
     let cache: Vec<(String, String)> = (0..layers).flat_map(|i| [keys(i), values(i)]).collect();
-    let inputs = fed.iter().chain(cache.iter().map(|(past, _)| past));
+    let windows = |i| (names::past_conv(i), names::present_conv(i));
+    let sums = |i| (names::past_state(i), names::present_state(i));
+    let recurrent = manifest.decoder.recurrent.map_or(0, |r| r.layers as usize);
+    let states: Vec<(String, String)> = (0..recurrent).flat_map(|i| [windows(i), sums(i)]).collect();
+    let kept = || cache.iter().chain(&states);
+    let inputs = fed.iter().chain(kept().map(|(past, _)| past));
     compare("inputs", inputs, graph.inputs.iter().map(|p| &p.name))?;
     let logits = names::LOGITS.to_owned();
-    let outputs = cache.iter().map(|(_, present)| present).chain([&logits]);
+    let outputs = kept().map(|(_, present)| present).chain([&logits]);
     compare("outputs", outputs, graph.outputs.iter().map(|p| &p.name))?;
+    let pairs = |names: &[(String, String)]| {
+        names.iter().map(|(a, b)| Ok((c_string(a)?, c_string(b)?))).collect::<Result<_, SessionError>>()
+    };
     Ok(Names {
         fed: fed.iter().map(|n| c_string(n)).collect::<Result<_, _>>()?,
-        cache: cache
-            .iter()
-            .map(|(a, b)| Ok((c_string(a)?, c_string(b)?)))
-            .collect::<Result<_, SessionError>>()?,
+        cache: pairs(&cache)?,
+        states: pairs(&states)?,
         logits: c_string(&logits)?,
     })
 }

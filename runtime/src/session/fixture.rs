@@ -319,6 +319,7 @@ fn manifest(model: &ModelProto) -> Manifest {
             vocabulary: VOCABULARY as u32,
             max_positions: 1 << 20,
             position: rule(),
+            recurrent: None,
         },
         image: Some(ImageProcessing {
             patch_size: 2,
@@ -342,6 +343,7 @@ fn manifest(model: &ModelProto) -> Manifest {
         },
         tokenizer: "tokenizer.json".into(),
         chat_template: "chat_template.jinja".into(),
+        thinking: None,
         default_pack: "fixture".into(),
         requires: Requirements { onnxruntime: "1.32.0".into(), operators },
         files: Vec::new(),

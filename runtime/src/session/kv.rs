@@ -1,10 +1,17 @@
-//! Key-value slots that the decoder graph reads and writes in place.
+//! The memory of slots: keys and values that the decoder graph reads and writes in place, and recurrent states that
+//! it reads in one buffer and writes in another.
 //!
 //! One of the two files with unsafe code. Each layer has a block of keys and one of values, `[slots, heads,
 //! capacity, head_dim]`, f32. A run binds the sub-range of its slots as `past` *and* `present` at the same address;
 //! the attention operator sees that the two are one and appends in place, so a step costs the same at any
 //! capacity. The safe binding of rc.15 cannot express it (its `bind_input` copies borrowed tensors and takes a lock
-//! twice), hence the raw table. What keeps it sound:
+//! twice), hence the raw table.
+//!
+//! A recurrent state is overwritten as a whole, so a run that failed half-way would leave nothing to go on from. It has
+//! two buffers, the sides: a run binds one as past and the other as present, and which side holds a slot's state is
+//! told by the caller, who turns it after a run that succeeded.
+//!
+//! What keeps it sound:
 //!
 //! * blocks never move and outlive the bindings (fields drop in order: bindings, session, blocks);
 //! * a run borrows the runner mutably and the step's inputs immutably until the runtime returns;
@@ -108,17 +115,43 @@ impl Block {
     }
 }
 
+/// One recurrent state of all slots, `[slots, ..]`, f32, on the host.
+struct State {
+    /// Shape of a slot's state.
+    dims: Vec<usize>,
+    sides: [HostBlock; 2],
+}
+
+impl State {
+    fn new(slots: usize, dims: &[usize]) -> Option<State> {
+        let values = dims.iter().try_fold(slots, |n, &d| n.checked_mul(d))?;
+        Some(State { dims: dims.to_vec(), sides: [HostBlock::new(values)?, HostBlock::new(values)?] })
+    }
+
+    /// Values of a slot.
+    fn slot(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+/// Where a slot's recurrent states are: the slot and the side.
+pub(crate) type StatePlace = (usize, usize);
+
 /// All blocks of a decoder.
 struct Cache {
     shape: CacheShape,
     memory: MemoryInfo<'static>,
     /// Keys of layer 0, values of layer 0, keys of layer 1, ..
     blocks: Vec<Block>,
+    states: Vec<State>,
 }
 
 impl Cache {
-    fn new(shape: CacheShape, provider: Provider) -> Result<Cache, SessionError> {
-        let out_of_memory = || SessionError::Memory { bytes: shape.bytes() };
+    fn new(shape: CacheShape, states: &[Vec<usize>], provider: Provider) -> Result<Cache, SessionError> {
+        let state_values = |dims: &Vec<usize>| dims.iter().fold(shape.slots, |n, &d| n.saturating_mul(d));
+        let state_bytes = states.iter().map(|dims| state_values(dims).saturating_mul(2 * FLOAT) as u64);
+        let bytes = state_bytes.fold(shape.bytes(), u64::saturating_add);
+        let out_of_memory = || SessionError::Memory { bytes };
         let values = shape.block().ok_or_else(out_of_memory)?;
         let device = match provider {
             Provider::Cpu => AllocationDevice::CPU,
@@ -131,7 +164,9 @@ impl Cache {
             Provider::Cuda | Provider::TensorRt => device_block(&shape, values),
         };
         let blocks = (0..2 * shape.layers).map(block).collect::<Result<_, _>>()?;
-        Ok(Cache { shape, memory, blocks })
+        let state = |dims: &Vec<usize>| State::new(shape.slots, dims).ok_or_else(out_of_memory);
+        let states = states.iter().map(state).collect::<Result<_, _>>()?;
+        Ok(Cache { shape, memory, blocks, states })
     }
 
     /// A view of the neighbouring slots `first .. first + rows` of one block.
@@ -152,6 +187,22 @@ impl Cache {
             )
         }
     }
+}
+
+/// A view of the neighbouring slots `first .. first + rows` of one side of a state. The caller has checked the range.
+fn state_view(
+    memory: &MemoryInfo<'_>,
+    state: &State,
+    side: usize,
+    (first, rows): (usize, usize),
+) -> Result<RawTensor, SessionError> {
+    let dims: Vec<i64> = [rows].iter().chain(&state.dims).map(|&d| d as i64).collect();
+    let bytes = rows * state.slot() * FLOAT;
+    // SAFETY: The range was checked against the slots by the caller, so the address stays inside the block.
+    let address = unsafe { state.sides[side].data.add(first * state.slot()) };
+    let element = Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+    // SAFETY: The side holds all slots in this shape, lives as long as the runner, and never moves.
+    unsafe { RawTensor::over(memory, address.as_ptr().cast(), bytes, &dims, element) }
 }
 
 /// Zeroes on the device: made on the host and copied once, so that no row of a slot ever holds foreign bytes.
@@ -230,14 +281,17 @@ pub(crate) struct Names {
     pub(crate) fed: Vec<CString>,
     /// Past and present of each block.
     pub(crate) cache: Vec<(CString, CString)>,
+    /// Past and present of each recurrent state.
+    pub(crate) states: Vec<(CString, CString)>,
     /// The output.
     pub(crate) logits: CString,
 }
 
 /// A session with its cache.
 pub(crate) struct KvRunner {
-    /// By first slot and number of slots; each with its cache views bound. At most `slots * (slots + 1) / 2`.
-    bindings: BTreeMap<(usize, usize), IoBinding>,
+    /// By first slot, number of slots and side of the past; each with its cache views bound. At most
+    /// `slots * (slots + 1) / 2` a side.
+    bindings: BTreeMap<(usize, usize, usize), IoBinding>,
     session: Session,
     cache: Cache,
     host: MemoryInfo<'static>,
@@ -245,31 +299,34 @@ pub(crate) struct KvRunner {
 }
 
 impl KvRunner {
-    /// Allocates the cache where `provider` computes.
+    /// Allocates the cache where `provider` computes, and states of these shapes (of a slot) on the host.
     pub(crate) fn new(
         session: Session,
         names: Names,
-        shape: CacheShape,
+        (shape, states): (CacheShape, &[Vec<usize>]),
         provider: Provider,
     ) -> Result<KvRunner, SessionError> {
         debug_assert_eq!(names.cache.len(), 2 * shape.layers);
-        let cache = Cache::new(shape, provider)?;
+        debug_assert_eq!(names.states.len(), states.len());
+        let cache = Cache::new(shape, states, provider)?;
         Ok(KvRunner { bindings: BTreeMap::new(), session, cache, host: MemoryInfo::default(), names })
     }
 
-    /// One run over the slots `first .. first + rows`. `feeds` are in the order of the fed names; the result is
+    /// One run over the slots `first .. first + rows`, whose states are read on `side`. `feeds` are in the order of the fed names; the result is
     /// written to `logits`, `[n, vocabulary]`.
     pub(crate) fn run(
         &mut self,
         (first, rows): (usize, usize),
+        side: usize,
         feeds: &[Feed<'_>],
         logits: &mut ndarray::Array2<f32>,
     ) -> Result<(), SessionError> {
-        if feeds.len() != self.names.fed.len() || rows == 0 || first + rows > self.cache.shape.slots {
+        let inside = rows > 0 && first + rows <= self.cache.shape.slots && side < 2;
+        if feeds.len() != self.names.fed.len() || !inside {
             return Err(SessionError::Input("slots or feeds do not belong to this session".into()));
         }
-        self.prepare(first, rows)?;
-        let Some(binding) = self.bindings.get_mut(&(first, rows)) else {
+        self.prepare(first, rows, side)?;
+        let Some(binding) = self.bindings.get_mut(&(first, rows, side)) else {
             return Err(SessionError::Input("no binding".into()));
         };
         for (name, feed) in self.names.fed.iter().zip(feeds) {
@@ -296,8 +353,8 @@ impl KvRunner {
     }
 
     /// Binds the cache views of a range of slots once.
-    fn prepare(&mut self, first: usize, rows: usize) -> Result<(), SessionError> {
-        if self.bindings.contains_key(&(first, rows)) {
+    fn prepare(&mut self, first: usize, rows: usize, side: usize) -> Result<(), SessionError> {
+        if self.bindings.contains_key(&(first, rows, side)) {
             return Ok(());
         }
         let made = self.session.create_binding();
@@ -307,7 +364,45 @@ impl KvRunner {
             bind(&mut binding, Side::Input, past, &view)?;
             bind(&mut binding, Side::Output, present, &view)?;
         }
-        self.bindings.insert((first, rows), binding);
+        for (state, (past, present)) in self.cache.states.iter().zip(&self.names.states) {
+            let view = |side| state_view(&self.cache.memory, state, side, (first, rows));
+            bind(&mut binding, Side::Input, past, &view(side)?)?;
+            bind(&mut binding, Side::Output, present, &view(1 - side)?)?;
+        }
+        self.bindings.insert((first, rows, side), binding);
+        Ok(())
+    }
+
+    /// Overwrites the states of a slot on one side with zeroes.
+    pub(crate) fn clear_states(&mut self, (slot, side): StatePlace) -> Result<(), SessionError> {
+        self.check_places(&[(slot, side)])?;
+        for state in &mut self.cache.states {
+            let values = state.slot();
+            // SAFETY: The slot lies inside the side by the check above, and no run reads it: `self` is borrowed
+            // mutably. All bits zero is the float 0.
+            unsafe { state.sides[side].data.add(slot * values).write_bytes(0, values) };
+        }
+        Ok(())
+    }
+
+    /// Copies the states of a slot to another slot, or to its own other side.
+    pub(crate) fn copy_states(&mut self, from: StatePlace, to: StatePlace) -> Result<(), SessionError> {
+        self.check_places(&[from, to])?;
+        for state in &mut self.cache.states {
+            let values = state.slot();
+            // SAFETY: Both ranges lie inside their sides by the check above; `copy_to` allows them to be the same.
+            unsafe {
+                let source = state.sides[from.1].data.add(from.0 * values);
+                source.copy_to(state.sides[to.1].data.add(to.0 * values), values);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_places(&self, places: &[StatePlace]) -> Result<(), SessionError> {
+        if places.iter().any(|&(slot, side)| slot >= self.cache.shape.slots || side > 1) {
+            return Err(SessionError::Input("a slot's states are out of range".into()));
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod kv;
 pub mod library;
 mod open;
 pub mod provider;
+mod state;
 pub mod stub;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,19 @@ pub enum SessionError {
     Memory {
         /// Bytes asked for.
         bytes: u64,
+    },
+    /// A recurrent model knows a sequence only at its end. Nothing was run or copied.
+    #[error(
+        "slot {slot} holds the state after {held} tokens, which cannot be taken back to {asked}; read the sequence \
+         again from its start"
+    )]
+    State {
+        /// The slot.
+        slot: usize,
+        /// Tokens of the sequence whose state it holds.
+        held: usize,
+        /// Tokens that were asked for.
+        asked: usize,
     },
     /// The caller broke the contract of a run. Nothing was run.
     #[error("bad step: {0}")]
@@ -230,15 +244,20 @@ pub trait DecoderSession: Send {
     /// One run; the new tokens' keys and values are written into their slots. Returns logits `[n, vocabulary]`,
     /// f32, in the order of `logit_rows`; they may hold anything that the model computes, infinities included.
     ///
-    /// # Errors
-    /// [`SessionError::Input`] before anything is run; [`SessionError::Runtime`] afterwards, in which case slots of
-    /// the run hold what they held up to their length before it, so that the run may be tried again.
-    fn run(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError>;
-
-    /// Copies the first `tokens` cache rows of slot `from` to slot `to`.
+    /// A row whose past is 0 starts anew, whatever its slot holds. In a recurrent model any other row goes on from the
+    /// very end of what its slot holds.
     ///
     /// # Errors
-    /// [`SessionError::Input`] when a slot or the length is out of range.
+    /// [`SessionError::Input`] and [`SessionError::State`] before anything is run; [`SessionError::Runtime`] afterwards,
+    /// in which case slots of the run hold what they held up to their length before it, so that the run may be tried
+    /// again.
+    fn run(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError>;
+
+    /// Copies what slot `from` holds of its first `tokens` tokens to slot `to`.
+    ///
+    /// # Errors
+    /// [`SessionError::Input`] when a slot or the length is out of range; [`SessionError::State`] when the model is
+    /// recurrent and the slot holds more or fewer tokens: a state cannot be cut.
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError>;
 }
 

@@ -71,6 +71,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         tokens,
         generation,
         chat_template: None,
+        thinking: None,
         default_pack: PACK,
         ignored: ignored(&tower, &names, seen, tied),
     })

@@ -70,6 +70,7 @@ pub(in super::super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyErr
         tokens: SpecialTokens { image: Some(placeholder), video: None, eos },
         generation,
         chat_template: Some(CHAT),
+        thinking: None,
         default_pack: PACK,
         ignored: ignored(&tower, &names, seen, tied),
     })

@@ -79,5 +79,5 @@ fn block(path: String, hidden: usize, intermediate: usize) -> VisionBlock {
 }
 
 fn rms(path: &str, width: usize) -> Norm {
-    Norm::Rms { weight: Weight::new(format!("{path}.weight"), &[width]), eps: EPS }
+    Norm::Rms { weight: Weight::new(format!("{path}.weight"), &[width]), eps: EPS, offset: 0.0 }
 }

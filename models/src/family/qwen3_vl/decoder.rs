@@ -5,7 +5,9 @@ use serde_json::json;
 use super::super::config::Reader;
 use super::super::{FamilyError, common};
 use crate::package::SectionLayout;
-use crate::spec::{Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Norm, Weight};
+use crate::spec::{
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Mixer, Norm, Weight,
+};
 
 const PREFIX: &str = "model.language_model";
 
@@ -67,7 +69,7 @@ fn layer(i: usize, s: &Sizes) -> DecoderLayer {
     let norm = |name: &str, width: usize| rms(format!("{path}.{name}.weight"), width, s.eps);
     DecoderLayer {
         input_norm: norm("input_layernorm", s.hidden),
-        attention: AttentionSpec {
+        mixer: Mixer::Attention(AttentionSpec {
             heads: s.heads,
             kv_heads: s.kv_heads,
             head_dim: s.head_dim,
@@ -77,7 +79,8 @@ fn layer(i: usize, s: &Sizes) -> DecoderLayer {
             o: linear("self_attn.o_proj", s.hidden, s.heads * s.head_dim),
             q_norm: Some(norm("self_attn.q_norm", s.head_dim)),
             k_norm: Some(norm("self_attn.k_norm", s.head_dim)),
-        },
+            gate: false,
+        }),
         mlp_norm: norm("post_attention_layernorm", s.hidden),
         mlp: GatedMlp {
             gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
@@ -90,5 +93,5 @@ fn layer(i: usize, s: &Sizes) -> DecoderLayer {
 }
 
 fn rms(name: String, width: usize, eps: f32) -> Norm {
-    Norm::Rms { weight: Weight::new(name, &[width]), eps }
+    Norm::Rms { weight: Weight::new(name, &[width]), eps, offset: 0.0 }
 }

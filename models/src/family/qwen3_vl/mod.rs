@@ -6,7 +6,7 @@
 //! `preprocessor_config.json`); tensor names are the same in both.
 
 mod decoder;
-mod vision;
+pub(super) mod vision;
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     let text = config.object("text_config")?;
     let tower = config.object("vision_config")?;
     let tied = common::tied(&config, &text)?;
-    let vision = vision::spec(&tower)?;
+    let vision = vision::spec(&tower, tower.sizes("deepstack_visual_indexes")?)?;
     let decoder = decoder::spec(&text, tied, vision.deepstack.len())?;
     if vision.output != decoder.hidden {
         return Err(tower.error("out_hidden_size", "differs from the text model's hidden_size"));
@@ -44,6 +44,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         tokens,
         generation,
         chat_template: None,
+        thinking: None,
         default_pack: "unifiedreward-flex-image",
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.

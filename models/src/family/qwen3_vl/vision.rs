@@ -13,7 +13,8 @@ const PREFIX: &str = "model.visual";
 /// The tower's norms carry this constant in the reference code, not in the configuration.
 const EPS: f32 = 1e-6;
 
-pub(super) fn spec(r: &Reader) -> Result<VisionSpec, FamilyError> {
+/// The tower, with extra feature outputs behind each of `blocks`.
+pub(in super::super) fn spec(r: &Reader, blocks: Vec<usize>) -> Result<VisionSpec, FamilyError> {
     r.only("hidden_act", &[json!("gelu_pytorch_tanh")])?;
     r.only("in_channels", &[json!(3)])?;
     let (hidden, heads) = (r.size("hidden_size")?, r.size("num_heads")?);
@@ -30,7 +31,7 @@ pub(super) fn spec(r: &Reader) -> Result<VisionSpec, FamilyError> {
     let (depth, intermediate) = (r.size("depth")?, r.size("intermediate_size")?);
     let merged = hidden * merge * merge;
     let mut deepstack = Vec::new();
-    for (i, block) in r.sizes("deepstack_visual_indexes")?.into_iter().enumerate() {
+    for (i, block) in blocks.into_iter().enumerate() {
         if block >= depth || deepstack.iter().any(|(b, _)| *b >= block) {
             return Err(r.error("deepstack_visual_indexes", "are not ascending block numbers"));
         }
