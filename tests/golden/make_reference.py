@@ -43,8 +43,8 @@ FAMILIES = sorted(path.parent.name for path in HERE.glob("*/reference.py"))
 
 def family(name):
     """The family's part: CHAT, model, processor, legacy_layout, positions, resized and features; qwen3_vl's file is the
-    example. A part may have more special tokens, more layouts, its own way to encode pictures, and settle what random
-    weights give; llava_onevision's file has all of them."""
+    example. A part may have more special tokens, more layouts, its own way to encode pictures, settle what random
+    weights give (llava_onevision's file has all of them), and have a TEMPLATE of what its chat template is told."""
     spec = importlib.util.spec_from_file_location(name, HERE / name / "reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -105,7 +105,8 @@ def golden(part, model, proc, messages, media, options):
     """Runs the reference on one chat and returns what it gave, by tensor name."""
     paths = [media / i["path"] for m in messages for i in m["content"] if i["type"] == "image"]
     images = [Image.open(p).convert("RGB") for p in paths]
-    prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    told = getattr(part, "TEMPLATE", {})
+    prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **told)
     batch = getattr(part, "encode", shared.encode)(proc, prompt, images)
     with torch.no_grad():
         out = model.generate(**batch, max_new_tokens=options.new_tokens, do_sample=False, output_logits=True,

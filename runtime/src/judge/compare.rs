@@ -14,7 +14,7 @@ use super::types::{Comparison, FinishReason, Mode, OrderResult, OrderTiming, Tim
 use crate::Error;
 use crate::decode::{Completion, Finish, Request};
 use crate::session::Features;
-use crate::text::{EncodedPrompt, Fork, RenderOptions};
+use crate::text::{EncodedPrompt, Fork};
 
 /// Which candidate is shown first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use super::types::{FinishReason, Generate, Generation, Picture, Timing, Usage};
 use crate::Error;
 use crate::decode::{Completion, Finish};
 use crate::session::Features;
-use crate::text::RenderOptions;
 
 pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> {
     let start = Instant::now();

@@ -28,7 +28,7 @@ pub use types::*;
 use crate::Error;
 use crate::load::Package;
 use crate::session::Placement;
-use crate::text::PromptEncoder;
+use crate::text::{PromptEncoder, RenderOptions};
 use engine::Engine;
 
 /// A loaded package that judges.
@@ -124,6 +124,15 @@ impl Inner {
 
     fn engine(&self) -> Result<MutexGuard<'_, Engine>, Error> {
         self.engine.lock().map_err(|_| Error::Poisoned)
+    }
+
+    /// How a chat that the model is to answer is rendered.
+    fn render_options(&self) -> RenderOptions<'static> {
+        RenderOptions {
+            add_generation_prompt: true,
+            enable_thinking: self.package.manifest().thinking,
+            ..RenderOptions::default()
+        }
     }
 
     /// The values that a request is run with.

@@ -14,7 +14,6 @@ use super::types::{Timing, Usage};
 use super::{Inner, compare};
 use crate::Error;
 use crate::session::Features;
-use crate::text::RenderOptions;
 
 pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
     let start = Instant::now();
@@ -30,7 +29,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
     let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
     let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
     let message = question.message(inner, spans.len(), &question.answers)?;
-    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    let options = inner.render_options();
     let segments = inner.encoder.segments(&[message], &options)?;
     let prompt = inner.encoder.encode(&segments, &lengths)?;
     let wish = Wish {
