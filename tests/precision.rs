@@ -35,10 +35,17 @@ fn steps(bits: i64) -> f32 {
     if bits == 8 { 0.501 } else { 1.001 }
 }
 
-/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.058 in the
-/// decoder and 0.021 to 0.076 in the tower; the faults of the tests below make it at least 0.079 and 0.126.
-fn activations(component: &str) -> f64 {
-    if component == "decoder" { 0.068 } else { 0.1 }
+/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.058 in a
+/// decoder that only attends and 0.020 to 0.076 in the tower; the faults of the tests below make it at least 0.079 and
+/// 0.126. A recurrent state carries every rounding on: 0.035 and 0.085 with int8 weights, 0.063 and 0.114 with int4; the
+/// faults make it at least 0.120 and 0.202.
+fn activations(component: &str, manifest: &Manifest) -> f64 {
+    match (component, manifest.decoder.recurrent, manifest.precision) {
+        ("decoder", None, _) => 0.068,
+        ("decoder", Some(_), Precision::Int8) => 0.10,
+        ("decoder", Some(_), _) => 0.15,
+        _ => 0.1,
+    }
 }
 
 /// One graph of a package with the bytes of its weights.
@@ -215,7 +222,9 @@ fn product_faults(twin: &Exported, package: &Exported) -> Vec<String> {
         "    {}",
         errors.iter().map(|e| format!("{} {:.4}", e.component, e.rel_rms)).collect::<Vec<_>>().join(", ")
     );
-    let over = |e: &verify::ComponentError| e.rel_rms.is_nan() || e.rel_rms > activations(&e.component);
+    let manifest = Manifest::parse(&fs::read(package.path().join(MANIFEST_FILE)).unwrap()).unwrap();
+    let over =
+        |e: &verify::ComponentError| e.rel_rms.is_nan() || e.rel_rms > activations(&e.component, &manifest);
     errors.into_iter().filter(over).map(|e| format!("{} is off by {}", e.component, e.rel_rms)).collect()
 }
 
