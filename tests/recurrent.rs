@@ -3,7 +3,7 @@
 //! `batch.rs`.
 
 // The helpers below are test code too, which the lint cannot see.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod drive;
 
@@ -15,9 +15,10 @@ use drive::{Exported, Prompt, Sessions};
 use ndarray::{Array2, s};
 use prost::Message;
 use rewardrt::decode::{DecodeError, Engine};
+use rewardrt::load::Package;
 use rewardrt::session::{DecoderSession, OrtDecoder, SessionError, StepInput, library};
 use rewardrt_models::package::onnx::{DataType, ModelProto, NodeProto, TensorProto};
-use rewardrt_models::package::{MANIFEST_FILE, Manifest, Precision, hex};
+use rewardrt_models::package::{MANIFEST_FILE, Manifest, Precision, Recurrent, hex};
 use rewardrt_tests::{Result, golden_cases, golden_models};
 use sha2::{Digest, Sha256};
 
@@ -309,6 +310,37 @@ fn relist(package: &Path, name: &str, bytes: &[u8], operators: &[&str]) {
     (entry.size, entry.sha256) = (bytes.len() as u64, hex(&Sha256::digest(bytes)));
     manifest.requires.operators.extend(operators.iter().map(|o| format!("ai.onnx::{o}")));
     fs::write(path, manifest.print().unwrap()).unwrap();
+}
+
+/// Sizes in the manifest that the graph contradicts: states would be given memory of the wrong size.
+#[test]
+fn sizes_of_states_that_the_graph_contradicts_are_refused_by_the_field() -> Result<()> {
+    for_each_bench(|bench| {
+        type Sizes = [fn(&mut Recurrent) -> &mut u32; 6];
+        let sizes: Sizes = [
+            |r| &mut r.layers,
+            |r| &mut r.heads,
+            |r| &mut r.key_dim,
+            |r| &mut r.value_dim,
+            |r| &mut r.window,
+            |r| &mut r.channels,
+        ];
+        let names = ["layers", "heads", "key_dim", "value_dim", "window", "channels"];
+        for (name, size) in names.iter().zip(sizes) {
+            let package = bench.package.copy()?;
+            let mut manifest = bench.manifest.clone();
+            *size(manifest.decoder.recurrent.as_mut().unwrap()) += 1;
+            fs::write(package.path().join(MANIFEST_FILE), manifest.print()?)?;
+            let error = Package::open(&package.path()).err().expect("must be refused").to_string();
+            assert!(error.contains(&format!("decoder.recurrent.{name}")), "{error} does not name {name}");
+        }
+        let package = bench.package.copy()?;
+        let mut manifest = bench.manifest.clone();
+        manifest.decoder.recurrent = None;
+        fs::write(package.path().join(MANIFEST_FILE), manifest.print()?)?;
+        assert!(Package::open(&package.path()).is_err(), "states that nobody keeps");
+        Ok(())
+    })
 }
 
 #[test]

@@ -36,8 +36,8 @@
 //! | out `present_key.{i}`, `present_value.{i}` | f32 | as the past; bound to the same memory |
 //! | out `present_conv.{i}`, `present_state.{i}` | f32 | as the past; bound to other memory |
 //!
-//! The two recurrent states are zero before a sequence's first token. Padding columns and idle rows leave them as they
-//! are, bit for bit but for the sign of a zero.
+//! The two recurrent states of a row are zero before its first token: the runtime sees to it. Padding columns and idle
+//! rows leave them as they are, bit for bit but for the sign of a zero and for values too small to be normal.
 
 /// Flattened pixel patches.
 pub const PATCHES: &str = "patches";

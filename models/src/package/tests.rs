@@ -112,6 +112,28 @@ fn tiles_that_no_picture_has_are_refused_by_their_field() {
 }
 
 #[test]
+fn what_recurrent_layers_keep_is_told_only_where_there_are_some() {
+    let absent = Manifest::parse(&sealed(&manifest())).unwrap();
+    assert_eq!((absent.decoder.recurrent, absent.thinking), (None, None));
+    let printed = String::from_utf8(absent.print().unwrap()).unwrap();
+    assert!(!printed.contains("recurrent") && !printed.contains("thinking"));
+    let sizes =
+        json!({"layers": 3, "heads": 4, "key_dim": 16, "value_dim": 16, "window": 3, "channels": 128});
+    let mut json = manifest();
+    json["decoder"]["recurrent"] = sizes.clone();
+    json["thinking"] = json!(false);
+    let present = Manifest::parse(&sealed(&json)).unwrap();
+    assert_eq!(Manifest::parse(&present.print().unwrap()).unwrap(), present);
+    assert_eq!((present.decoder.recurrent.unwrap().channels, present.thinking), (128, Some(false)));
+    for field in ["layers", "heads", "key_dim", "value_dim", "window", "channels"] {
+        let mut wrong = sizes.clone();
+        wrong[field] = json!(0);
+        check("/decoder/recurrent", wrong, &format!("decoder.recurrent.{field}"));
+    }
+    check("/decoder/recurrent", json!({"layers": 3}), "missing field");
+}
+
+#[test]
 fn a_file_name_cannot_leave_the_folder() {
     for name in
         ["../etc/passwd", "/etc/passwd", "a/b", "a\\b", "", ".hidden", "nul\0", "package.json", "vision.onnx"]

@@ -4,6 +4,10 @@
 //! Only a run that succeeded turns the sides, so after a failed one every slot still has what it had. Slots that come
 //! from different runs may stand on different sides; the fewer are copied over before a run, which in steady decoding
 //! over the same slots is none.
+//!
+//! A sequence that starts is zeroed here, once, and not in the graph: there it would cost a `Where` over the whole state
+//! in every layer and run, which took longer than the layer's own recurrence (3.3 ms against 2.9 for eight slots of 32
+//! heads of 128 x 128 on one core).
 
 use super::kv::KvRunner;
 use super::{SessionError, StepInput};

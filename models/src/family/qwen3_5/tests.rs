@@ -40,6 +40,7 @@ fn published() -> ConfigFiles {
         image_processor: Some(json!({"size": {"longest_edge": 16777216, "shortest_edge": 65536},
             "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2,
             "image_processor_type": "Qwen2VLImageProcessorFast"})),
+        ..ConfigFiles::default()
     }
 }
 
