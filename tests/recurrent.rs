@@ -3,7 +3,7 @@
 //! `batch.rs`.
 
 // The helpers below are test code too, which the lint cannot see.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod drive;
 
@@ -331,8 +331,8 @@ fn sizes_of_states_that_the_graph_contradicts_are_refused_by_the_field() -> Resu
             let mut manifest = bench.manifest.clone();
             *size(manifest.decoder.recurrent.as_mut().unwrap()) += 1;
             fs::write(package.path().join(MANIFEST_FILE), manifest.print()?)?;
-            let error = Package::open(&package.path()).err().expect("must be refused").to_string();
-            assert!(error.contains(&format!("decoder.recurrent.{name}")), "{error} does not name {name}");
+            let error = Package::open(&package.path()).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains(&format!("decoder.recurrent.{name}")), "{name} is refused by {error:?}");
         }
         let package = bench.package.copy()?;
         let mut manifest = bench.manifest.clone();
