@@ -68,11 +68,11 @@ impl Bench {
             let (end, table) = ((row + 1) * columns, step.features.len() / hidden);
             let moved = |&r: &i64| if r < 0 { r } else { r + table as i64 };
             step.ids.extend(&part.ids);
-            // Padding that is no harmless token.
             step.ids.resize(end, 7);
             step.feature_rows.extend(part.feature_rows.iter().map(moved));
-            step.feature_rows.resize(end, -1);
-            step.features.extend(&part.features);
+            // Padding is a picture of no numbers: whatever is not kept out of a state shows.
+            step.features.extend(part.features.iter().chain(&vec![f32::NAN; hidden]));
+            step.feature_rows.resize(end, (step.features.len() / hidden) as i64 - 1);
             step.cos.extend(&part.cos);
             step.cos.resize(end * width, 1.0);
             step.sin.extend(&part.sin);
