@@ -122,6 +122,13 @@ impl Prompt {
         }
     }
 
+    /// A request for the scores of a package that ends in a head of them.
+    pub(crate) fn scores(&self, manifest: &Manifest) -> Result<Request> {
+        let rule = manifest.scores.as_ref().ok_or("the package ends in a vocabulary")?;
+        let request = self.request(0);
+        Ok(Request { read: rule.at.places(&request.ids)?, ..request })
+    }
+
     /// The logits after the prompt, read in slot 0 by as many runs as it takes.
     pub(crate) fn first_logits(&self, sessions: &mut Sessions) -> Result<Vec<f32>> {
         let mut logits = Vec::new();

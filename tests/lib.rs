@@ -19,7 +19,7 @@ pub fn golden_models() -> Result<Vec<PathBuf>> {
     let home = std::env::var_os("REWARDRT_GOLDEN").map_or_else(|| root().join("tests/golden"), PathBuf::from);
     let mut models = Vec::new();
     for family in folders_in(&home)? {
-        models.extend(folders_in(&family)?.into_iter().filter(|model| model.join("checkpoint").is_dir()));
+        models.extend(folders_in(&family)?.into_iter().filter(|model| model.join("cases").is_dir()));
     }
     if models.is_empty() {
         return Err(format!("no golden models in {}: run `make golden`", home.display()).into());
@@ -30,6 +30,17 @@ pub fn golden_models() -> Result<Vec<PathBuf>> {
 /// The chats of one golden model, by name.
 pub fn golden_cases(model: &Path) -> Result<Vec<Golden>> {
     folders_in(&model.join("cases"))?.iter().map(|folder| Golden::read(folder)).collect()
+}
+
+/// The committed models that end in a head of scores.
+pub fn scored_models() -> Result<Vec<PathBuf>> {
+    let folders = folders_in(&root().join("tests/golden/heads"))?;
+    Ok(folders.into_iter().filter(|model| model.join("scored").is_dir()).collect())
+}
+
+/// The chats of one model that ends in a head of scores, by name.
+pub fn scored_cases(model: &Path) -> Result<Vec<Golden>> {
+    folders_in(&model.join("scored"))?.iter().map(|folder| Golden::read(folder)).collect()
 }
 
 fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {

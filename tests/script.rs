@@ -83,6 +83,7 @@ impl Stage {
             tokens: 8192,
             columns: 256,
             vocabulary: manifest.decoder.vocabulary as usize,
+            outputs: manifest.decoder.vocabulary as usize,
             hidden: manifest.decoder.hidden as usize,
             deepstack: manifest.vision.as_ref().unwrap().deepstack as usize,
             rotary_width: manifest.decoder.position.rotary_dim as usize / 2,

@@ -8,7 +8,7 @@ use rewardrt_models::family::{self, ConfigFiles, FamilyError};
 use rewardrt_models::package::{
     DecoderComponent, FORMAT, FileEntry, Graph, Manifest, Precision, Recurrent, Requirements, VisionComponent,
 };
-use rewardrt_models::spec::{DecoderSpec, ModelSpec, PatchPosition, VisionSpec};
+use rewardrt_models::spec::{DecoderSpec, Head, ModelSpec, PatchPosition, VisionSpec};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::graph::{self, Plan, Policy};
@@ -189,6 +189,10 @@ fn manifest(
         source,
         vision: spec.vision.as_ref().zip(written.vision).map(|(v, graph)| vision_component(v, graph)),
         decoder: decoder_component(&spec.decoder, written.decoder),
+        scores: match &spec.decoder.head {
+            Head::Vocabulary(_) => None,
+            Head::Scores(head) => Some(head.scores.clone()),
+        },
         image: spec.image.clone(),
         tokens: spec.tokens.clone(),
         generation: spec.generation.clone(),

@@ -4,12 +4,14 @@
 //! input_ids -> Gather(embedding) --------------+
 //! feature_rows -> mask, Gather(features) ------+-> Where -> x
 //! x -> layer 0 -> (+ deepstack.0 where mask) -> layer 1 -> ... -> Gather(logit_rows) -> norm -> head -> logits
+//!
+//! a head of scores, in the place of the head:  norm -> layer -> (act) -> layer -> ... -> scores
 //! ```
 
 use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Mixer};
+use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Head, Mixer, ScoreHead};
 
 use super::{Builder, Plan, Policy, fixed, named};
 use crate::weights::Store;
@@ -107,7 +109,10 @@ fn declare(b: &mut Builder, spec: &DecoderSpec) {
     b.input(names::TOTAL_SEQUENCE_LENGTH, Dtype::I32, vec![]);
     b.input(names::QUERY_SEQLENS, Dtype::I32, vec![named("b")]);
     b.input(names::LOGIT_ROWS, Dtype::I64, vec![named("n")]);
-    b.output(names::LOGITS, vec![named("n"), fixed(spec.vocabulary)]);
+    match &spec.head {
+        Head::Vocabulary(_) => b.output(names::LOGITS, vec![named("n"), fixed(spec.vocabulary)]),
+        Head::Scores(head) => b.output(names::SCORES, vec![named("n"), fixed(head.scores.width as usize)]),
+    }
     for (i, a) in spec.attention().enumerate() {
         let cache = || vec![named("b"), fixed(a.kv_heads), named("c"), fixed(a.head_dim)];
         b.input(&names::past_key(i), Dtype::F32, cache());
@@ -172,12 +177,26 @@ fn head(b: &mut Builder, spec: &DecoderSpec, block: Option<&str>, residual: &str
         }
         None => b.norm(&residual, &spec.norm),
     };
-    let form = b.policy.careful();
-    let logits = b.linear(&x, &spec.head, form);
-    b.op("Identity", names::LOGITS, &[&logits], vec![]);
+    let (out, name) = match &spec.head {
+        Head::Vocabulary(head) => {
+            let form = b.policy.careful();
+            (b.linear(&x, head, form), names::LOGITS)
+        }
+        Head::Scores(head) => (b.score_head(&x, head), names::SCORES),
+    };
+    b.op("Identity", name, &[&out], vec![]);
 }
 
 impl Builder {
+    /// The layers of a head of scores on rows.
+    fn score_head(&mut self, x: &str, head: &ScoreHead) -> String {
+        let form = self.policy.scores();
+        head.layers.iter().fold(x.to_owned(), |x, (layer, activation)| {
+            let x = self.linear(&x, layer, form);
+            activation.map_or_else(|| x.clone(), |activation| self.activation(&x, activation))
+        })
+    }
+
     fn gather(&mut self, table: &str, rows: &str, name: &str) -> String {
         self.op("Gather", name, &[table, rows], vec![AttributeProto::int("axis", 0)])
     }

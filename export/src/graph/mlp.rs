@@ -53,6 +53,7 @@ impl Builder {
             Activation::QuickGelu => self.contrib("QuickGelu", &name, &[x], alpha(1.702)),
             Activation::Gelu => self.op("Gelu", &name, &[x], gelu("none")),
             Activation::GeluTanh => self.op("Gelu", &name, &[x], gelu("tanh")),
+            Activation::Relu => self.op("Relu", &name, &[x], vec![]),
         }
     }
 }

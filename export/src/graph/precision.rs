@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|---|
 //! | decoder layers | f32 | f16 | 8 bit | 4 bit | nearly all of the bytes that a decode step reads |
 //! | head | f32 | f16 | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
+//! | head of scores | f32 | f32 | f32 | f32 | a few rows, and nothing after it softens its error |
 //! | vision layers | f32 | f16 | 8 bit | 8 bit | 4 bits cost 27 % of the features; the tower runs once a picture |
 //! | embedding, position table | f32 | f16 | as it is | as it is | gathered by the row: bytes on disk, not time |
 //! | patch embedding | f32 | f16 | as it is | as it is | first layer: its error reaches every feature, and it is small |
@@ -33,6 +34,11 @@ impl Policy {
     /// The head and the vision tower.
     pub(crate) fn careful(self) -> Store {
         self.quantized(Store::Int8 { block: BLOCK })
+    }
+
+    /// A head of scores.
+    pub(crate) fn scores(self) -> Store {
+        Store::F32
     }
 
     /// Tables that are gathered by the row, the first layer, and what steers a state.

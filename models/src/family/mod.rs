@@ -2,6 +2,7 @@
 
 mod common;
 pub mod config;
+mod head;
 mod llava_onevision;
 mod qwen2;
 mod qwen2_5_vl;

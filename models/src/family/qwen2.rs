@@ -8,10 +8,10 @@
 use serde_json::{Value, json};
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common};
+use super::{ConfigFiles, FamilyError, common, head};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Mixer, ModelSpec, Norm,
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Head, Linear, Mixer, ModelSpec, Norm,
     VisionSpec, Weight,
 };
 
@@ -19,8 +19,8 @@ use crate::spec::{
 pub(super) struct Family {
     /// `model_type`.
     pub(super) name: &'static str,
-    /// The class in `architectures`.
-    pub(super) architecture: &'static str,
+    /// What the names of its classes in `architectures` begin with.
+    pub(super) classes: &'static str,
     /// `vision_config` and the prefix of its tensors to the tower.
     pub(super) tower: fn(&Reader, &str) -> Result<Tower, FamilyError>,
 }
@@ -35,7 +35,6 @@ pub(super) struct Tower {
 /// Configuration to spec.
 pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, FamilyError> {
     let config = Reader::new("config.json", &files.config)?;
-    config.only("architectures", &[json!([family.architecture])])?;
     let nested = config.get("text_config").map(|_| config.object("text_config")).transpose()?;
     if let Some(text) = &nested {
         config.copies(text)?;
@@ -44,6 +43,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         text.ignore(&["vision_token_id"]);
     }
     let text = nested.as_ref().unwrap_or(&config);
+    let scores = head::scores(&config, text, family.classes)?;
     let vision_config = config.object("vision_config")?;
     let [visual, language] = prefixes(files);
     let tower = (family.tower)(&vision_config, visual)?;
@@ -65,7 +65,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
     for reader in [Some(config), nested, Some(vision_config)].into_iter().flatten() {
         reader.finish()?;
     }
-    Ok(ModelSpec {
+    let spec = ModelSpec {
         family: family.name,
         decoder,
         vision: Some(tower.spec),
@@ -78,7 +78,8 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.
         ignored: if tied { vec![common::HEAD.to_owned()] } else { Vec::new() },
-    })
+    };
+    Ok(head::put(spec, scores))
 }
 
 /// Prefixes of the tower's and the decoder's tensors, by the naming that the checkpoint uses.
@@ -125,7 +126,7 @@ pub(super) fn decoder(
         embedding,
         layers: (0..layers).map(|i| layer(format!("{prefix}.layers.{i}"), &sizes)).collect(),
         norm: rms(format!("{prefix}.norm.weight"), hidden, sizes.eps),
-        head: Linear { weight: head, bias: None },
+        head: Head::Vocabulary(Linear { weight: head, bias: None }),
         position: position(r, sizes.head_dim)?,
         deepstack: 0,
     })

@@ -30,7 +30,10 @@ impl Manifest {
             names::ROTARY_COS,
             (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"),
         )?;
-        axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary"))?;
+        match &self.scores {
+            None => axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary")),
+            Some(scores) => axis(&d.graph.outputs, names::SCORES, (1, scores.width, "scores.width")),
+        }?;
         self.vision.as_ref().map_or(Ok(()), check_vision)
     }
 

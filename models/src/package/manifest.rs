@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::scores::Scores;
 use super::seal;
 use super::tiling::Tiling;
 
@@ -94,6 +95,9 @@ pub struct Manifest {
     pub vision: Option<VisionComponent>,
     /// The decoder.
     pub decoder: DecoderComponent,
+    /// What the decoder's outputs mean when it ends in a score head; absent when it ends in a vocabulary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
     /// Picture preprocessing, present with the vision tower.
     pub image: Option<ImageProcessing>,
     /// Special tokens.
@@ -391,6 +395,9 @@ impl Manifest {
         self.validate_references(&listed)?;
         self.validate_decoder()?;
         self.validate_vision()?;
+        if let Some(scores) = &self.scores {
+            scores.validate(self.decoder.vocabulary)?;
+        }
         self.validate_generation()
     }
 
@@ -465,7 +472,7 @@ impl Manifest {
                 return refuse("tokens", format!("{id} is not below the vocabulary of {}", d.vocabulary));
             }
         }
-        if self.tokens.eos.is_empty() {
+        if self.tokens.eos.is_empty() && self.scores.is_none() {
             return refuse("tokens.eos", "empty: no answer would ever end");
         }
         Ok(())
@@ -575,7 +582,7 @@ pub(super) fn within(field: &str, value: u64, least: u64, most: u64) -> Result<(
     Ok(())
 }
 
-fn positive(field: &str, value: f64) -> Result<(), ManifestError> {
+pub(super) fn positive(field: &str, value: f64) -> Result<(), ManifestError> {
     if !value.is_finite() || value <= 0.0 {
         return refuse(field, format!("{value} is not a positive number"));
     }

@@ -7,10 +7,12 @@ mod interface;
 pub mod manifest;
 pub mod names;
 pub mod onnx;
+mod scores;
 mod seal;
 mod tiling;
 
 pub use manifest::*;
+pub use scores::{Marker, PictureOrder, ReadAt, ReadError, ScoreOutput, Scores};
 pub use tiling::{Several, Tiling};
 
 #[cfg(test)]

@@ -32,7 +32,8 @@
 //! | `past_key.{i}`, `past_value.{i}` | f32 | `[b, kv_heads, c, head_dim]` of the i-th layer that attends |
 //! | `past_conv.{i}` | f32 | `[b, window, channels]` of the i-th recurrent layer: its last inputs, the newest last |
 //! | `past_state.{i}` | f32 | `[b, heads, key_dim, value_dim]` of the i-th recurrent layer |
-//! | out `logits` | f32 | `[n, vocabulary]` |
+//! | out `logits` | f32 | `[n, vocabulary]`, of a decoder that ends in a vocabulary |
+//! | out `scores` | f32 | `[n, width]`, of one that ends in a score head; a package has one of the two |
 //! | out `present_key.{i}`, `present_value.{i}` | f32 | as the past; bound to the same memory |
 //! | out `present_conv.{i}`, `present_state.{i}` | f32 | as the past; bound to other memory |
 //!
@@ -73,6 +74,8 @@ pub const QUERY_SEQLENS: &str = "query_seqlens";
 pub const LOGIT_ROWS: &str = "logit_rows";
 /// Scores over the vocabulary.
 pub const LOGITS: &str = "logits";
+/// Outputs of a score head, before standardisation.
+pub const SCORES: &str = "scores";
 
 /// Extra vision features that are added after decoder layer `k`.
 pub fn deepstack(k: usize) -> String {

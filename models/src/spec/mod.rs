@@ -9,7 +9,7 @@ pub mod window;
 
 pub use mixer::{AttentionSpec, DeltaNetSpec, Mixer};
 
-use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, SpecialTokens};
+use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, Scores, SpecialTokens};
 
 /// A whole model.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +107,8 @@ pub enum Activation {
     GeluTanh,
     /// `x * sigmoid(1.702 * x)`.
     QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 /// The decoder.
@@ -124,12 +126,30 @@ pub struct DecoderSpec {
     pub layers: Vec<DecoderLayer>,
     /// Norm before the head.
     pub norm: Norm,
-    /// The head; the same tensor as the embedding when the two are tied.
-    pub head: Linear,
+    /// What the last hidden states go through.
+    pub head: Head,
     /// Rotary rule of all layers.
     pub position: PositionRule,
     /// Extra vision features are added to picture rows after each of the first `deepstack` layers.
     pub deepstack: usize,
+}
+
+/// What a decoder ends in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Head {
+    /// A logit for each token `[vocabulary, hidden]`; the same tensor as the embedding when the two are tied.
+    Vocabulary(Linear),
+    /// A few numbers for each asked token.
+    Scores(ScoreHead),
+}
+
+/// A linear layer or a small MLP to scores.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreHead {
+    /// Layers in order, each with what follows it.
+    pub layers: Vec<(Linear, Option<Activation>)>,
+    /// Where the head is read, and what its outputs are called.
+    pub scores: Scores,
 }
 
 /// One decoder layer: norm, mixer, residual; norm, MLP, residual.
@@ -304,7 +324,7 @@ impl ModelSpec {
 impl DecoderSpec {
     /// Whether the head is the embedding table.
     pub fn tied(&self) -> bool {
-        self.head.weight.name == self.embedding.name
+        matches!(&self.head, Head::Vocabulary(head) if head.weight.name == self.embedding.name)
     }
 
     /// The layers that attend, in order: each has a key and a value cache.
@@ -332,7 +352,10 @@ impl DecoderSpec {
             layer.mlp_norm.collect(out);
         }
         self.norm.collect(out);
-        self.head.collect(out);
+        match &self.head {
+            Head::Vocabulary(head) => head.collect(out),
+            Head::Scores(head) => head.layers.iter().for_each(|(layer, _)| layer.collect(out)),
+        }
     }
 }
 

@@ -153,16 +153,18 @@ impl<S: DecoderSession> Engine<S> {
             let spent =
                 if sequence.prefilling() { &mut sequence.made.prefill } else { &mut sequence.made.decode };
             *spent += time;
+            let wanted = sequence.wanted(new).count();
             sequence.cached += new;
-            if sequence.cached < sequence.len() {
-                continue;
-            }
             let ticket = sequence.ticket;
-            let ended = match rows.next() {
-                Some(row) => advance(sequence, row, events),
-                None => {
-                    Some(Err(SessionError::Input("the session gave too few rows of logits".into()).into()))
+            let ended = if sequence.request.read.is_empty() {
+                if wanted == 0 {
+                    continue;
                 }
+                rows.next().map_or_else(|| Some(Err(too_few())), |row| advance(sequence, row, events))
+            } else {
+                // All of this sequence's rows are taken, so that the next sequence finds its own.
+                let own: Vec<_> = rows.by_ref().take(wanted).collect();
+                keep(sequence, &own, wanted)
             };
             if let Some(end) = ended {
                 let event = match end {
@@ -180,6 +182,26 @@ impl<S: DecoderSession> Engine<S> {
 /// The result of a request that has none, which would be a fault of the engine.
 fn lost() -> Result<Completion, DecodeError> {
     Err(SessionError::Input("the engine lost the request".into()).into())
+}
+
+fn too_few() -> DecodeError {
+    SessionError::Input("the session gave too few rows of outputs".into()).into()
+}
+
+/// Keeps rows of a sequence that is only read; says how it ended, if it did.
+fn keep(
+    sequence: &mut Sequence,
+    rows: &[ArrayView1<'_, f32>],
+    wanted: usize,
+) -> Option<Result<Finish, DecodeError>> {
+    if rows.len() < wanted {
+        return Some(Err(too_few()));
+    }
+    if rows.iter().any(|row| row.iter().any(|output| !output.is_finite())) {
+        return Some(Err(DecodeError::NonFinite { tokens: sequence.cached }));
+    }
+    sequence.made.rows.extend(rows.iter().map(|row| row.to_vec()));
+    (sequence.cached == sequence.len()).then_some(Ok(Finish::Length))
 }
 
 /// Takes one row of logits; says how the sequence ended, if it did.
@@ -243,7 +265,28 @@ fn check(request: &Request, g: &Geometry) -> Result<(), Refusal> {
     if let Some((name, reason)) = request.sampling.fault() {
         return field(name, reason);
     }
+    check_read(request, g)?;
     check_features(request, g)
+}
+
+fn check_read(request: &Request, g: &Geometry) -> Result<(), Refusal> {
+    let field = |field, reason: &str| Err(Refusal::Field { field, reason: reason.to_owned() });
+    let read = &request.read;
+    if read.is_empty() {
+        let scores = g.outputs != g.vocabulary;
+        return if scores {
+            field("read", "empty, and the model ends in scores: name places")
+        } else {
+            Ok(())
+        };
+    }
+    if request.max_new_tokens > 0 || !request.watch.is_empty() {
+        return field("read", "a prompt that is read makes no tokens and watches none");
+    }
+    if !read.is_sorted_by(|a, b| a < b) || read.last().is_some_and(|&last| last >= request.ids.len()) {
+        return field("read", "the places are not ascending places of the prompt");
+    }
+    Ok(())
 }
 
 fn check_features(request: &Request, g: &Geometry) -> Result<(), Refusal> {

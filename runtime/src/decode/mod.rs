@@ -39,6 +39,9 @@ pub struct Request {
     pub stop: Vec<u32>,
     /// Token ids whose log-probabilities are recorded at every step.
     pub watch: Vec<u32>,
+    /// Places of the prompt whose output rows are wanted, ascending. With any, the prompt is read and nothing else:
+    /// no token is made and none is watched. A model that ends in scores must be asked for some.
+    pub read: Vec<usize>,
 }
 
 impl Request {
@@ -54,6 +57,7 @@ impl Request {
             max_new_tokens,
             stop,
             watch: Vec::new(),
+            read: Vec::new(),
         }
     }
 }
@@ -99,7 +103,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The model computed something that is no number.
-    #[error("the model gave logits that are not finite after {tokens} tokens; no verdict is issued")]
+    #[error("the model gave outputs that are not finite after {tokens} tokens; no verdict is issued")]
     NonFinite {
         /// Tokens in the sequence when it happened.
         tokens: usize,
@@ -137,6 +141,8 @@ pub struct Completion {
     pub logprobs: Vec<f32>,
     /// Log-probabilities of the watched ids at each step, in the order of `watch`; at least one step.
     pub watched: Vec<Vec<f32>>,
+    /// The output rows of the places to be read, each `[outputs]`, in their order.
+    pub rows: Vec<Vec<f32>>,
     /// Time of the runs that read the prompt.
     pub prefill: Duration,
     /// Time of the runs that made tokens. Neighbours share runs, so times of several sequences do not add up.

@@ -25,6 +25,7 @@ impl Sequence {
             finish: Finish::Length,
             logprobs: Vec::new(),
             watched: Vec::new(),
+            rows: Vec::new(),
             prefill: Default::default(),
             decode: Default::default(),
         };
@@ -38,6 +39,15 @@ impl Sequence {
 
     pub(super) fn prefilling(&self) -> bool {
         self.cached < self.request.ids.len()
+    }
+
+    /// Places whose output rows a run over the next `new` tokens gives: those to be read, or the last one when it is
+    /// the end of what is known.
+    pub(super) fn wanted(&self, new: usize) -> impl Iterator<Item = usize> {
+        let part = self.cached..self.cached + new;
+        let last = (self.request.read.is_empty() && new > 0 && part.end == self.len()).then(|| part.end - 1);
+        let inside = move |place: &usize| part.contains(place);
+        self.request.read.iter().copied().filter(inside).chain(last)
     }
 
     /// Tokens that the next run may take.
@@ -96,7 +106,7 @@ impl Plan {
         self.new.iter().enumerate().filter(|(_, n)| **n > 0).map(|(row, n)| (self.first + row, *n))
     }
 
-    /// The run's tensors. The last token of every sequence that is complete after the run is wanted, in slot order.
+    /// The run's tensors. Wanted are the places of [`Sequence::wanted`], in slot order.
     pub(super) fn input(&self, slots: &[Option<Sequence>], g: &Geometry, rotary: &Rotary) -> StepInput {
         let columns = self.new.iter().copied().max().unwrap_or(0);
         let mut step = StepInput {
@@ -113,10 +123,10 @@ impl Plan {
             logit_rows: Vec::new(),
         };
         for (row, &new) in self.new.iter().enumerate() {
-            push_row(&mut step, slots[self.first + row].as_ref(), new, rotary);
-            if slots[self.first + row].as_ref().is_some_and(|s| new > 0 && s.cached + new == s.len()) {
-                step.logit_rows.push((row * columns + new - 1) as i64);
-            }
+            let sequence = slots[self.first + row].as_ref();
+            push_row(&mut step, sequence, new, rotary);
+            let wanted = sequence.into_iter().flat_map(|s| s.wanted(new).map(|place| place - s.cached));
+            step.logit_rows.extend(wanted.map(|column| (row * columns + column) as i64));
         }
         if step.features.is_empty() {
             step.features.resize(g.hidden, 0.0);

@@ -32,6 +32,7 @@ fn geometry() -> Geometry {
         tokens: 64,
         columns: 8,
         vocabulary: VOCABULARY,
+        outputs: VOCABULARY,
         hidden: 2,
         deepstack: 1,
         rotary_width: 4,
@@ -244,6 +245,48 @@ fn a_score_gives_the_watched_log_probabilities_after_the_prompt_and_no_token() {
     assert_eq!(done.watched.len(), 1);
     assert!((done.watched[0][0] - (3.0 / sum).ln()).abs() < 1e-6);
     assert!((done.watched[0][1] - (1.0 / sum).ln()).abs() < 1e-6);
+}
+
+/// The outputs of a model that ends in two scores: how many tokens it has read, and the last one's id.
+fn scores(scene: Scene<'_>) -> Answer {
+    let last = scene.history.last().copied().unwrap_or_default();
+    let first = if last == i64::from(POISON) { f32::NAN } else { scene.history.len() as f32 };
+    Answer::Logits(vec![first, last as f32])
+}
+
+fn scoring_engine() -> Engine<ScriptedDecoder> {
+    let geometry = Geometry { outputs: 2, ..geometry() };
+    Engine::new(ScriptedDecoder::new(geometry, Box::new(scores)), &rule())
+}
+
+#[test]
+fn rows_are_read_at_their_places_in_whichever_chunk_they_lie() {
+    let asked =
+        [(20, vec![0, 7, 8, 19]), (3, vec![2]), (9, vec![8]), (30, vec![1]), (1, vec![0]), (12, vec![3, 4])];
+    let requests = asked.iter().enumerate().map(|(i, (n, read))| Request {
+        read: read.clone(),
+        ..Request::text(prompt(i as u32, *n), 0, vec![])
+    });
+    let mut engine = scoring_engine();
+    for (i, (done, (n, read))) in engine.run_all(requests.collect()).into_iter().zip(&asked).enumerate() {
+        let ids = prompt(i as u32, *n);
+        let expected: Vec<Vec<f32>> = read.iter().map(|&at| vec![at as f32 + 1.0, ids[at] as f32]).collect();
+        assert_eq!(done.unwrap().rows, expected, "request {i}");
+    }
+    assert_eq!(engine.free(), 4);
+}
+
+#[test]
+fn an_output_that_is_no_number_fails_its_own_request_and_leaves_the_neighbours_rows() {
+    let read = |i: u32| Request { read: vec![1, 4], ..Request::text(prompt(i, 5), 0, vec![]) };
+    let mut bad = read(9);
+    bad.ids[1] = POISON;
+    let mut results = scoring_engine().run_all(vec![read(0), bad, read(1)]);
+    assert_eq!(results.remove(1), Err(DecodeError::NonFinite { tokens: 5 }));
+    for (i, done) in results.into_iter().enumerate() {
+        let ids = prompt(i as u32, 5);
+        assert_eq!(done.unwrap().rows, [[2.0, ids[1] as f32], [5.0, ids[4] as f32]]);
+    }
 }
 
 #[test]

@@ -94,5 +94,6 @@ pub(super) fn request(
         max_new_tokens: wish.max_new_tokens,
         stop: wish.stop,
         watch: wish.watch,
+        read: Vec::new(),
     }
 }

@@ -99,7 +99,7 @@ impl DecoderSession for OrtDecoder {
             feed(Values::I64(&step.logit_rows), &wanted),
         ];
         feeds.extend(step.deepstack.iter().map(|d| feed(Values::F32(d), &table)));
-        let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.vocabulary));
+        let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.outputs));
         let side = match &mut self.states {
             Some(states) => states.begin(step, &mut self.runner)?,
             None => 0,
@@ -154,6 +154,7 @@ fn geometry(manifest: &Manifest, slots: usize, tokens: usize) -> Result<Geometry
         tokens,
         columns: CHUNK_COLUMNS.min(tokens),
         vocabulary: manifest.decoder.vocabulary as usize,
+        outputs: manifest.scores.as_ref().map_or(manifest.decoder.vocabulary, |s| s.width) as usize,
         hidden: manifest.decoder.hidden as usize,
         deepstack: manifest.vision.as_ref().map_or(0, |v| v.deepstack as usize),
         rotary_width: manifest.decoder.position.rotary_dim as usize / 2,
@@ -188,7 +189,8 @@ fn names_of(manifest: &Manifest, deepstack: usize) -> Result<Names, SessionError
     let kept = || cache.iter().chain(&states);
     let inputs = fed.iter().chain(kept().map(|(past, _)| past));
     compare("inputs", inputs, graph.inputs.iter().map(|p| &p.name))?;
-    let logits = names::LOGITS.to_owned();
+    let output = if manifest.scores.is_some() { names::SCORES } else { names::LOGITS };
+    let logits = output.to_owned();
     let outputs = kept().map(|(_, present)| present).chain([&logits]);
     compare("outputs", outputs, graph.outputs.iter().map(|p| &p.name))?;
     let pairs = |names: &[(String, String)]| {

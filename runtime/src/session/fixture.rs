@@ -310,6 +310,7 @@ fn manifest(model: &ModelProto) -> Manifest {
             deepstack: 1,
             hidden: HIDDEN as u32,
         }),
+        scores: None,
         decoder: DecoderComponent {
             graph: graph(GRAPH),
             layers: 1,

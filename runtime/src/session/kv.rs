@@ -313,7 +313,7 @@ impl KvRunner {
     }
 
     /// One run over the slots `first .. first + rows`, whose states are read on `side`. `feeds` are in the order of the fed names; the result is
-    /// written to `logits`, `[n, vocabulary]`.
+    /// written to `logits`, `[n, outputs]`.
     pub(crate) fn run(
         &mut self,
         (first, rows): (usize, usize),

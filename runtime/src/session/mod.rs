@@ -114,6 +114,8 @@ pub struct Geometry {
     pub columns: usize,
     /// Rows of the embedding table; every token id is below it.
     pub vocabulary: usize,
+    /// Width of an output row: the vocabulary, or the outputs of a head of scores.
+    pub outputs: usize,
     /// Width of a feature row.
     pub hidden: usize,
     /// Number of extra feature tables.
@@ -241,8 +243,9 @@ pub trait DecoderSession: Send {
     /// Sizes of the session.
     fn geometry(&self) -> &Geometry;
 
-    /// One run; the new tokens' keys and values are written into their slots. Returns logits `[n, vocabulary]`,
-    /// f32, in the order of `logit_rows`; they may hold anything that the model computes, infinities included.
+    /// One run; the new tokens' keys and values are written into their slots. Returns logits, or the outputs of a
+    /// head of scores, `[n, outputs]`, f32, in the order of `logit_rows`; they may hold anything that the model
+    /// computes, infinities included.
     ///
     /// A row whose past is 0 starts anew, whatever its slot holds. In a recurrent model any other row goes on from the
     /// very end of what its slot holds.

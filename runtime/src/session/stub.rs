@@ -26,7 +26,7 @@ pub struct Scene<'a> {
 pub enum Answer {
     /// Logits 1 for this token and 0 for all others.
     Token(u32),
-    /// These logits; padded with -30 or cut to the vocabulary.
+    /// These logits; padded with -30 or cut to the width of a row.
     Logits(Vec<f32>),
     /// The whole run fails with this message.
     Error(String),
@@ -83,12 +83,12 @@ impl ScriptedDecoder {
             std::thread::sleep(time);
             answer = *next;
         }
-        let mut logits = vec![0.0; self.geometry.vocabulary];
+        let mut logits = vec![0.0; self.geometry.outputs];
         match answer {
             Answer::Token(id) => logits[id as usize] = 1.0,
             Answer::Logits(values) => {
                 logits = values;
-                logits.resize(self.geometry.vocabulary, -30.0);
+                logits.resize(self.geometry.outputs, -30.0);
             }
             Answer::Error(reason) => {
                 return Err(SessionError::Runtime { action: "follow the script", reason });
@@ -109,11 +109,11 @@ impl DecoderSession for ScriptedDecoder {
         let run = self.runs.len();
         self.runs.push((step.first_slot, step.query_seqlens.clone(), step.columns));
         self.write(step)?;
-        let mut flat = Vec::with_capacity(step.logit_rows.len() * self.geometry.vocabulary);
+        let mut flat = Vec::with_capacity(step.logit_rows.len() * self.geometry.outputs);
         for &place in &step.logit_rows {
             flat.extend(self.answer(step, place, run)?);
         }
-        Array2::from_shape_vec((step.logit_rows.len(), self.geometry.vocabulary), flat)
+        Array2::from_shape_vec((step.logit_rows.len(), self.geometry.outputs), flat)
             .map_err(|e| SessionError::Input(e.to_string()))
     }
 

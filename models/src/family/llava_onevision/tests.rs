@@ -1,9 +1,7 @@
-use std::collections::BTreeSet;
-
 use super::super::spec;
 use super::*;
 use crate::package::{Resample, Several};
-use crate::spec::{PatchPosition, Weight};
+use crate::spec::{Head, PatchPosition, Weight};
 
 /// The published sizes of 36 pictures, one to six tiles a side.
 fn pinpoints() -> Value {
@@ -39,7 +37,7 @@ fn transformers() -> ConfigFiles {
             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "image_grid_pinpoints": pinpoints(),
             "image_processor_type": "LlavaOnevisionImageProcessor", "size": {"height": 384, "width": 384}}),
         ),
-        tensors: BTreeSet::new(),
+        ..ConfigFiles::default()
     }
 }
 
@@ -154,7 +152,8 @@ fn each_naming_is_told_by_the_tensors() {
         let tensors = tensors.iter().map(|t| (*t).to_owned()).collect();
         let spec = spec(&ConfigFiles { tensors, ..transformers() }).unwrap();
         let vision = spec.vision.unwrap();
-        [vision.patch_embedding.weight.name, vision.closing.unwrap().name, spec.decoder.head.weight.name]
+        let Head::Vocabulary(head) = spec.decoder.head else { panic!("a vocabulary") };
+        [vision.patch_embedding.weight.name, vision.closing.unwrap().name, head.weight.name]
     };
     let embedding = "embeddings.patch_embedding.weight";
     assert_eq!(

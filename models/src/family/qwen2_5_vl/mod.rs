@@ -10,11 +10,7 @@ use crate::spec::ModelSpec;
 
 /// Configuration to spec.
 pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
-    let family = qwen2::Family {
-        name: "qwen2_5_vl",
-        architecture: "Qwen2_5_VLForConditionalGeneration",
-        tower: vision::tower,
-    };
+    let family = qwen2::Family { name: "qwen2_5_vl", classes: "Qwen2_5_VL", tower: vision::tower };
     qwen2::spec(files, &family)
 }
 

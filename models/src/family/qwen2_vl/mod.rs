@@ -13,7 +13,7 @@ use crate::spec::ModelSpec;
 pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     let family = qwen2::Family {
         name: "qwen2_vl",
-        architecture: "Qwen2VLForConditionalGeneration",
+        classes: "Qwen2VL",
         tower: vision::tower,
     };
     qwen2::spec(files, &family)

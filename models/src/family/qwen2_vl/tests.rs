@@ -63,5 +63,5 @@ fn a_value_that_changes_the_mathematics_is_refused_by_name() {
     check("/vision_config/tokens_per_second", json!(2), "vision_config.tokens_per_second");
     check("/rope_scaling/type", json!("linear"), "rope_scaling.type");
     check("/use_sliding_window", json!(true), "use_sliding_window");
-    check("/architectures", json!(["Qwen2VLForSequenceClassification"]), "config.json.architectures");
+    check("/architectures", json!(["Qwen2VLForTokenClassification"]), "config.json.architectures");
 }

@@ -6,7 +6,7 @@ use super::super::config::Reader;
 use super::super::{FamilyError, common};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, GatedMlp, Linear, Mixer, Norm, Weight,
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, GatedMlp, Head, Linear, Mixer, Norm, Weight,
 };
 
 const PREFIX: &str = "model.language_model";
@@ -51,7 +51,7 @@ pub(super) fn spec(r: &Reader, tied: bool) -> Result<DecoderSpec, FamilyError> {
         embedding,
         layers,
         norm: rms(format!("{PREFIX}.norm.weight"), sizes.hidden, sizes.eps),
-        head: Linear { weight: head, bias: None },
+        head: Head::Vocabulary(Linear { weight: head, bias: None }),
         position: position(r, sizes.head_dim)?,
         deepstack: 0,
     })

@@ -6,7 +6,7 @@ use super::super::config::Reader;
 use super::super::{FamilyError, common};
 use crate::package::SectionLayout;
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Linear, Mixer, Norm, Weight,
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Head, Linear, Mixer, Norm, Weight,
 };
 
 const PREFIX: &str = "model.language_model";
@@ -53,7 +53,7 @@ pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSp
         embedding,
         layers: (0..layers).map(|i| layer(i, &sizes)).collect(),
         norm: rms(format!("{PREFIX}.norm.weight"), hidden, sizes.eps),
-        head: Linear { weight: head, bias: None },
+        head: Head::Vocabulary(Linear { weight: head, bias: None }),
         // Each temporal patch of a video is a grid of its own, behind a time stamp in the text.
         position: common::position(r, sizes.head_dim, (5e6, SectionLayout::Interleaved), None)?,
         deepstack,

@@ -8,11 +8,8 @@
 mod decoder;
 pub(super) mod vision;
 
-use serde_json::json;
-
-use super::common;
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError};
+use super::{ConfigFiles, FamilyError, common, head};
 use crate::spec::ModelSpec;
 
 /// Name of the family, `model_type` of its configuration.
@@ -21,8 +18,8 @@ const NAME: &str = "qwen3_vl";
 /// Configuration to spec.
 pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     let config = Reader::new("config.json", &files.config)?;
-    config.only("architectures", &[json!(["Qwen3VLForConditionalGeneration"])])?;
     let text = config.object("text_config")?;
+    let scores = head::scores(&config, &text, "Qwen3VL")?;
     let tower = config.object("vision_config")?;
     let tied = common::tied(&config, &text)?;
     let vision = vision::spec(&tower, tower.sizes("deepstack_visual_indexes")?)?;
@@ -36,7 +33,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     for reader in [config, text, tower] {
         reader.finish()?;
     }
-    Ok(ModelSpec {
+    let spec = ModelSpec {
         family: NAME,
         decoder,
         vision: Some(vision),
@@ -49,7 +46,8 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.
         ignored: if tied { vec![common::HEAD.to_owned()] } else { Vec::new() },
-    })
+    };
+    Ok(head::put(spec, scores))
 }
 
 #[cfg(test)]
