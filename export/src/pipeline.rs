@@ -109,6 +109,8 @@ fn config_files(checkpoint: &Checkpoint) -> ConfigFiles {
         config: checkpoint.config.clone(),
         generation: checkpoint.generation.clone(),
         image_processor: in_processor.or_else(|| checkpoint.preprocessor.clone()),
+        reward: checkpoint.reward.clone(),
+        added_tokens: checkpoint.added_tokens.clone(),
         tensors: checkpoint.tensors().keys().cloned().collect(),
     }
 }

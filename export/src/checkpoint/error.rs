@@ -78,6 +78,14 @@ pub enum CheckpointError {
         /// The first disagreement.
         reason: String,
     },
+    /// An adapter that cannot be put into the weights.
+    #[error("{path}: {reason}", path = path.display())]
+    Adapter {
+        /// The checkpoint folder.
+        path: PathBuf,
+        /// What is wrong and the way out.
+        reason: String,
+    },
     /// The tensors are not those that the configuration describes.
     #[error("the weights in {path} do not fit config.json: {mismatch}", path = path.display())]
     Mismatch {

@@ -4,6 +4,7 @@
 //! another is refused by name. Weights are read in blocks of rows and never mapped or held, so that memory stays
 //! bounded whatever the size of the checkpoint, and a file that shrinks meanwhile is an error and not a signal.
 
+mod adapter;
 mod convert;
 mod error;
 mod files;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use rewardrt_models::package::FileEntry;
 use rewardrt_models::spec::Weight;
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use serde_json::Value;
 
 pub use convert::to_f32;
@@ -53,6 +54,10 @@ pub struct Checkpoint {
     pub preprocessor: Option<Value>,
     /// `video_preprocessor_config.json` of the older layout.
     pub video_preprocessor: Option<Value>,
+    /// `model_config.json`, which the training of some reward models leaves.
+    pub reward: Option<Value>,
+    /// The tokens that `tokenizer.json` adds to its model's own, with their ids.
+    pub added_tokens: BTreeMap<String, u32>,
     weights: shards::Weights,
     small: Vec<FileEntry>,
 }
@@ -72,13 +77,14 @@ impl Checkpoint {
         let missing = |name: &str| CheckpointError::Missing { path: dir.join(name), way_out };
         let config = files.json("config.json", MAX_CONFIG_BYTES)?.ok_or_else(|| missing("config.json"))?;
         let generation = files.json("generation_config.json", MAX_CONFIG_BYTES)?;
-        let tokenizer = tokenizer(&mut files)?.ok_or_else(|| missing("tokenizer.json"))?;
+        let (tokenizer, added_tokens) = tokenizer(&mut files)?.ok_or_else(|| missing("tokenizer.json"))?;
         let tokenizer_config = files.json("tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES)?;
         let chat_template = template::find(&mut files, tokenizer_config.as_ref())?;
         let processor = files.json("processor_config.json", MAX_CONFIG_BYTES)?;
         let preprocessor = files.json("preprocessor_config.json", MAX_CONFIG_BYTES)?;
         let video_preprocessor = files.json("video_preprocessor_config.json", MAX_CONFIG_BYTES)?;
-        let weights = shards::Weights::open(&mut files)?;
+        let reward = files.json("model_config.json", MAX_CONFIG_BYTES)?;
+        let weights = shards::Weights::open(&mut files, reward.as_ref())?;
         Ok(Checkpoint {
             dir: dir.to_owned(),
             config,
@@ -89,6 +95,8 @@ impl Checkpoint {
             processor,
             preprocessor,
             video_preprocessor,
+            reward,
+            added_tokens,
             weights,
             small: files.read,
         })
@@ -135,7 +143,11 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::NoRows`] for an unknown name or rows beyond the end, [`CheckpointError::Io`].
     pub fn bytes(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, CheckpointError> {
-        self.read(self.with_rows(name, &rows)?, rows)
+        let tensor = self.with_rows(name, &rows)?;
+        match self.weights.low_rank(name) {
+            Some(sum) => sum.rows(&self.weights, rows),
+            None => self.read(tensor, rows),
+        }
     }
 
     /// The same rows as 32-bit floats, `[rows, columns]` in row-major order; the conversion is exact.
@@ -144,7 +156,7 @@ impl Checkpoint {
     /// As [`Checkpoint::bytes`].
     pub fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError> {
         let tensor = self.with_rows(name, &rows)?;
-        let bytes = self.read(tensor, rows)?;
+        let bytes = self.bytes(name, rows)?;
         let mut out = vec![0.0; bytes.len() / tensor.dtype.bytes()];
         to_f32(tensor.dtype, &bytes, &mut out);
         Ok(out)
@@ -187,13 +199,23 @@ impl Checkpoint {
     }
 }
 
-/// The tokenizer travels into the package byte for byte; that it is JSON is checked here, its meaning by whoever
-/// loads it.
-fn tokenizer(files: &mut Files) -> Result<Option<Vec<u8>>, CheckpointError> {
+/// The tokenizer travels into the package byte for byte; that it is JSON is checked here, and which tokens it adds is
+/// read. Its meaning is for whoever loads it.
+fn tokenizer(files: &mut Files) -> Result<Option<(Vec<u8>, BTreeMap<String, u32>)>, CheckpointError> {
     const NAME: &str = "tokenizer.json";
+    #[derive(Deserialize)]
+    struct Tokenizer {
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+    }
+    #[derive(Deserialize)]
+    struct Added {
+        id: u32,
+        content: String,
+    }
     let Some(bytes) = files.bytes(NAME, MAX_TOKENIZER_BYTES)? else { return Ok(None) };
-    match serde_json::from_slice::<IgnoredAny>(&bytes) {
-        Ok(_) => Ok(Some(bytes)),
+    match serde_json::from_slice::<Tokenizer>(&bytes) {
+        Ok(read) => Ok(Some((bytes, read.added_tokens.into_iter().map(|t| (t.content, t.id)).collect()))),
         Err(e) => Err(CheckpointError::Content { path: files.path(NAME), reason: e.to_string() }),
     }
 }

@@ -8,10 +8,12 @@ use std::time::SystemTime;
 
 use rewardrt_models::package::{FileEntry, hex, is_plain_name};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::adapter::{self, LowRank, Settings};
 use super::error::CheckpointError;
-use super::files::{Files, MAX_INDEX_BYTES, regular_size};
+use super::files::{Files, MAX_CONFIG_BYTES, MAX_INDEX_BYTES, regular_size};
 use super::header::{self, Dtype, Entry};
 use super::json::Pairs;
 
@@ -19,6 +21,10 @@ use super::json::Pairs;
 pub const MAX_SHARDS: usize = 200;
 
 const SINGLE: &str = "model.safetensors";
+/// An adapter beside the weights.
+const ADAPTER: &str = "adapter_model.safetensors";
+/// Its settings.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 const INDEX: &str = "model.safetensors.index.json";
 /// Bytes hashed at a time.
 const HASH_BLOCK: usize = 1 << 20;
@@ -26,7 +32,7 @@ const HASH_BLOCK: usize = 1 << 20;
 /// A tensor of the checkpoint: where it stands and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// Element type.
+    /// Element type; 32-bit floats for a weight with an adapter, whatever is stored.
     pub dtype: Dtype,
     /// Shape; a scalar has no dimension.
     pub shape: Vec<usize>,
@@ -71,10 +77,13 @@ struct Shard {
 pub(super) struct Weights {
     shards: Vec<Shard>,
     pub(super) tensors: BTreeMap<String, Tensor>,
+    /// The weights with an adapter.
+    low: BTreeMap<String, LowRank>,
 }
 
 impl Weights {
-    pub(super) fn open(files: &mut Files) -> Result<Weights, CheckpointError> {
+    /// Opens all weight files. `training` is `model_config.json`, which may hold an adapter's settings.
+    pub(super) fn open(files: &mut Files, training: Option<&Value>) -> Result<Weights, CheckpointError> {
         let dir = files.path("");
         let single = regular_size(&files.path(SINGLE))?.is_some();
         let index = read_index(files)?;
@@ -95,19 +104,50 @@ impl Weights {
                 names.len()
             )));
         }
-        if let Some(stray) = weight_files(&dir)?.into_iter().find(|name| !names.contains(name)) {
+        let adapter = files.json(ADAPTER_CONFIG, MAX_CONFIG_BYTES)?;
+        let known = |name: &String| names.contains(name) || (adapter.is_some() && name == ADAPTER);
+        if let Some(stray) = weight_files(&dir)?.into_iter().find(|name| !known(name)) {
             return Err(refuse(format!(
                 "{stray} is not part of the checkpoint; merge it into the weights or move it away"
             )));
         }
-        let mut weights = Weights { shards: Vec::new(), tensors: BTreeMap::new() };
+        let mut weights = Weights { shards: Vec::new(), tensors: BTreeMap::new(), low: BTreeMap::new() };
         for name in names {
             weights.add(files, name)?;
         }
         if let Some(map) = index {
             weights.check_index(files, &map)?;
         }
+        weights.adapt(files, adapter.as_ref(), training)?;
         Ok(weights)
+    }
+
+    /// Finds the weights that an adapter is to be added to, beside them or among them.
+    fn adapt(
+        &mut self,
+        files: &mut Files,
+        config: Option<&Value>,
+        training: Option<&Value>,
+    ) -> Result<(), CheckpointError> {
+        let refuse = |reason| CheckpointError::Adapter { path: files.path(""), reason };
+        let settings = match config {
+            Some(config) => Some(Settings::of_adapter(config)),
+            None => training.and_then(|config| Settings::of_training(config).transpose()),
+        };
+        let settings = settings.transpose().map_err(refuse)?;
+        let mut beside = BTreeMap::new();
+        if config.is_some() && regular_size(&files.path(ADAPTER))?.is_some() {
+            let own = std::mem::take(&mut self.tensors);
+            self.add(files, ADAPTER.to_owned())?;
+            beside = std::mem::replace(&mut self.tensors, own);
+        }
+        self.low = adapter::merge(&mut self.tensors, beside, settings).map_err(refuse)?;
+        Ok(())
+    }
+
+    /// The weight of this name with its adapter, if it has one.
+    pub(super) fn low_rank(&self, name: &str) -> Option<&LowRank> {
+        self.low.get(name)
     }
 
     fn add(&mut self, files: &Files, name: String) -> Result<(), CheckpointError> {
@@ -253,6 +293,9 @@ fn weight_files(dir: &Path) -> Result<Vec<String>, CheckpointError> {
 fn no_weights(dir: &Path) -> Result<String, CheckpointError> {
     let found = weight_files(dir)?;
     Ok(match found.first() {
+        Some(file) if file == ADAPTER => format!(
+            "{file} is an adapter without its base; put the base model's files beside it and its {ADAPTER_CONFIG}"
+        ),
         Some(file) => {
             format!("{file} is there, but neither {SINGLE} nor {INDEX}; fetch the checkpoint again")
         }

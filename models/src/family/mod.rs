@@ -10,7 +10,7 @@ mod qwen2_vl;
 mod qwen3_5;
 mod qwen3_vl;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -25,6 +25,10 @@ pub struct ConfigFiles {
     pub generation: Option<Value>,
     /// The image processor's part of `processor_config.json`, or `preprocessor_config.json`.
     pub image_processor: Option<Value>,
+    /// `model_config.json`, the settings that the training of some reward models leaves beside its checkpoints.
+    pub reward: Option<Value>,
+    /// Tokens that the tokenizer was given beside its model's own, with their ids.
+    pub added_tokens: BTreeMap<String, u32>,
     /// Names of the tensors: some architectures come under more than one naming.
     pub tensors: BTreeSet<String>,
 }

@@ -43,7 +43,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         text.ignore(&["vision_token_id"]);
     }
     let text = nested.as_ref().unwrap_or(&config);
-    let scores = head::scores(&config, text, family.classes)?;
+    let scores = head::scores(files, &config, text, family.classes)?;
     let vision_config = config.object("vision_config")?;
     let [visual, language] = prefixes(files);
     let tower = (family.tower)(&vision_config, visual)?;

@@ -19,7 +19,7 @@ const NAME: &str = "qwen3_vl";
 pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     let config = Reader::new("config.json", &files.config)?;
     let text = config.object("text_config")?;
-    let scores = head::scores(&config, &text, "Qwen3VL")?;
+    let scores = head::scores(files, &config, &text, "Qwen3VL")?;
     let tower = config.object("vision_config")?;
     let tied = common::tied(&config, &text)?;
     let vision = vision::spec(&tower, tower.sizes("deepstack_visual_indexes")?)?;

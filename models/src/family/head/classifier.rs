@@ -1,35 +1,24 @@
-//! What a checkpoint ends in, as `architectures` says: a vocabulary, or a head of scores.
-//!
-//! `PREFIXForSequenceClassification` is the layout of transformers' `GenericForSequenceClassification`, which
-//! trainers write over any base: `score.weight` `[labels, hidden]` without bias, read at the last token that is not
-//! padding; `id2label` names the outputs.
+//! `*ForSequenceClassification`: the layout of transformers' `GenericForSequenceClassification`, which trainers write
+//! over any base. `score.weight` `[labels, hidden]` without bias is read at the last token that is no padding;
+//! `id2label` names the outputs.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::config::Reader;
-use super::{FamilyError, common};
+use super::super::FamilyError;
+use super::super::config::Reader;
+use super::Ending;
 use crate::package::{PictureOrder, ReadAt, ScoreOutput, Scores};
-use crate::spec::{Head, Linear, ModelSpec, ScoreHead, Weight};
+use crate::spec::{Linear, ScoreHead, Weight};
 
 /// Labels that transformers counts where the configuration names none.
 const DEFAULT_LABELS: usize = 2;
 /// Most labels: those of the largest public classifiers are 1,000, and a score has a name each.
 const MAX_LABELS: usize = 1024;
 
-/// The score head of a checkpoint, or nothing when it ends in a vocabulary. `prefix` is that of the family's
-/// classes.
-///
-/// # Errors
-/// [`FamilyError::Field`] for another architecture, or labels that do not count 0, 1, 2.
-pub(super) fn scores(config: &Reader, text: &Reader, prefix: &str) -> Result<Option<ScoreHead>, FamilyError> {
-    let classifier = json!([format!("{prefix}ForSequenceClassification")]);
-    let generator = json!([format!("{prefix}ForConditionalGeneration")]);
-    config.only("architectures", &[generator, classifier.clone()])?;
-    if config.get("architectures") != Some(&classifier) {
-        return Ok(None);
-    }
+/// The head; labels that do not count 0, 1, 2 are refused.
+pub(super) fn ending(config: &Reader, text: &Reader) -> Result<Ending, FamilyError> {
     // How the loss was computed in training.
     config.ignore(&["problem_type", "label2id"]);
     let padding = text.token_ids("pad_token_id")?.first().copied();
@@ -39,16 +28,7 @@ pub(super) fn scores(config: &Reader, text: &Reader, prefix: &str) -> Result<Opt
     let layers = vec![(Linear { weight, bias: None }, None)];
     let at = ReadAt::Last(padding);
     let scores = Scores { width: scores.len() as u32, at, pictures: PictureOrder::Grid, scores, total: None };
-    Ok(Some(ScoreHead { layers, scores }))
-}
-
-/// Puts the head of scores, if there is one, in the place of the vocabulary's, which nothing reads any more.
-pub(super) fn put(mut spec: ModelSpec, scores: Option<ScoreHead>) -> ModelSpec {
-    if let Some(head) = scores {
-        spec.decoder.head = Head::Scores(head);
-        spec.ignored.push(common::HEAD.to_owned());
-    }
-    spec
+    Ok(Ending { head: ScoreHead { layers, scores }, pixels: None })
 }
 
 /// Raw outputs at one token.
@@ -90,6 +70,7 @@ fn labels(config: &Reader) -> Result<Vec<String>, FamilyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// The named outputs of a configuration, or the error's text.
     fn check(config: Value, expected: &str) {
@@ -100,10 +81,8 @@ mod tests {
     fn found(config: &Value) -> String {
         let text = json!({"pad_token_id": 7, "hidden_size": 8});
         let read = |value| Reader::new("config.json", value);
-        let head = read(config).and_then(|c| scores(&c, &read(&text)?, "Some"));
-        match head {
-            Ok(None) => "a vocabulary".to_owned(),
-            Ok(Some(head)) => {
+        match read(config).and_then(|c| ending(&c, &read(&text)?)) {
+            Ok(Ending { head, .. }) => {
                 let names: Vec<&str> = head.scores.scores.iter().map(|s| s.name.as_str()).collect();
                 format!("{names:?} of {:?} at {:?}", head.layers[0].0.weight.shape, head.scores.at)
             }
@@ -112,21 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_classifier_ends_in_named_scores_and_a_generator_in_a_vocabulary() {
-        check(json!({"architectures": ["SomeForConditionalGeneration"]}), "a vocabulary");
-        check(json!({}), "a vocabulary");
-        let classifier = |extra: Value| {
-            let mut config = json!({"architectures": ["SomeForSequenceClassification"]});
-            config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            config
-        };
-        check(classifier(json!({})), r#"["LABEL_0", "LABEL_1"] of [2, 8] at Last(Some(7))"#);
-        check(classifier(json!({"num_labels": 1})), r#"["LABEL_0"] of [1, 8]"#);
-        check(classifier(json!({"id2label": {"1": "b", "0": "a"}})), r#"["a", "b"] of [2, 8]"#);
-        check(classifier(json!({"id2label": {"0": "a"}, "num_labels": 2})), "num_labels");
+    fn outputs_are_named_by_the_labels_in_the_order_of_their_ids() {
+        check(json!({}), r#"["LABEL_0", "LABEL_1"] of [2, 8] at Last(Some(7))"#);
+        check(json!({"num_labels": 1}), r#"["LABEL_0"] of [1, 8]"#);
+        check(json!({"id2label": {"1": "b", "0": "a"}}), r#"["a", "b"] of [2, 8]"#);
+        check(json!({"id2label": {"0": "a"}, "num_labels": 2}), "num_labels");
         for labels in [json!({}), json!({"1": "a"}), json!({"0": 1}), json!({"x": "a"}), json!(["a"])] {
-            check(classifier(json!({"id2label": labels})), "id2label");
+            check(json!({"id2label": labels}), "id2label");
         }
-        check(json!({"architectures": ["OtherForSequenceClassification"]}), "architectures");
     }
 }
