@@ -8,14 +8,39 @@ mod drive;
 
 use drive::{Exported, Prompt, Sessions};
 use rewardrt::decode::{Completion, DecodeError, Engine, Request};
+use rewardrt::judge::{Generate, Sampling};
+use rewardrt::load::Package;
+use rewardrt::media::{self, Limits, PixelRule};
+use rewardrt::preprocess;
 use rewardrt::session::{OrtDecoder, library};
-use rewardrt_models::package::{Manifest, Precision};
-use rewardrt_tests::{Result, scored_cases, scored_models};
+use rewardrt::text::chat::Chat;
+use rewardrt::{Comparison, Item, Judge, Picture};
+use rewardrt_models::package::{Manifest, Precision, hex};
+use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::verdict::Status;
+use rewardrt_tests::{Golden, Result, scored_cases, scored_models};
+use sha2::{Digest, Sha256};
 
 /// Largest difference of a score.
 const SCORES: f32 = 1e-4;
-/// Tokens of a slot: more than the longest case, fewer than two chunks.
-const TOKENS: usize = 300;
+/// Tokens of a slot: more than the longest case, which is read in four chunks.
+const TOKENS: usize = 1024;
+
+/// What `golden.json` tells of a case.
+struct About {
+    caption: String,
+    resized: Vec<String>,
+}
+
+fn about(case: &Golden) -> Result<About> {
+    let read: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(case.messages.with_file_name("golden.json"))?)?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(About {
+        caption: text(&read["caption"]),
+        resized: read["resized"].as_array().into_iter().flatten().map(text).collect(),
+    })
+}
 
 /// One model's package and its cases as requests.
 struct Bench {
@@ -84,6 +109,99 @@ fn scores_are_those_of_the_reference() -> Result<()> {
 }
 
 #[test]
+fn pictures_of_a_fixed_number_of_pixels_become_the_bytes_of_the_reference() -> Result<()> {
+    let mut compared = 0;
+    for model in scored_models()? {
+        let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
+        let manifest = Package::open(&package.path())?.manifest().clone();
+        let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
+        for case in scored_cases(&model)? {
+            for (file, expected) in drive::chat(&case)?.media.iter().zip(about(&case)?.resized) {
+                let rgb =
+                    media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
+                let digest = Sha256::digest(preprocess::fit(&rgb, params)?.data());
+                assert_eq!(hex(&digest), expected, "{}", file.path);
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 4);
+    Ok(())
+}
+
+/// The judge gives the reference's scores for the cases of one picture, from the caption and the picture alone.
+#[test]
+fn a_judge_scores_a_picture_by_the_pack_of_the_package() -> Result<()> {
+    for model in scored_models()? {
+        let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
+        let judge = Judge::open(&package.path())?;
+        for case in scored_cases(&model)? {
+            let [file] = &drive::chat(&case)?.media[..] else { continue };
+            let (caption, picture) = (about(&case)?.caption, Picture::Path(file.path.clone().into()));
+            let score = judge.score(&Item::frames(caption, vec![picture]))?;
+            assert_eq!(score.usage.prompt_tokens, case.i64("input_ids")?.len());
+            let got: Vec<f32> = score.scores.iter().map(|score| score.value as f32).collect();
+            let most = difference(&got, &case.f32("scores")?);
+            assert!(most < SCORES, "{} {}: differs by {most}", model.display(), case.name);
+            assert_eq!(
+                (score.status, score.text, score.sampling, score.finish_reason),
+                (Status::Ok, None, None, None)
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_head_of_scores_cannot_be_asked_is_refused_by_name() -> Result<()> {
+    let mut models = scored_models()?.into_iter();
+    let model = models.find(|model| model.ends_with("preference-qwen2_vl")).ok_or("no such model")?;
+    let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
+    let picture = || Picture::Path(model.join("scored/a.png"));
+    let open = |pack: &str| {
+        Ok::<_, rewardrt::Error>(Judge::builder().pack(Pack::builtin(pack)?).open(&package.path())?)
+    };
+    let refused = |pack: &str, item: Item, expected: &str| {
+        let error = open(pack).unwrap().score(&item).expect_err("must be refused").to_string();
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    };
+    refused(
+        "unifiedreward-2-image-point",
+        Item::image("x", picture()),
+        "ends in a head of scores, which pack",
+    );
+    refused("scores-image", Item::image("x", picture()), "reads its scores at [<|Reward|>]");
+    let mut sampled = Item::image("x", picture());
+    sampled.options.sampling = Sampling::Checkpoint { seed: 1 };
+    refused("hpsv3", sampled, "nothing to sample");
+    let mut long = Item::image("x", picture());
+    long.options.max_new_tokens = Some(5);
+    refused("hpsv3", long, "makes no tokens");
+    let pair = Comparison::images("x", picture(), picture());
+    let error = open("unifiedreward-flex-image")?.compare(&pair).expect_err("must be refused").to_string();
+    assert!(error.contains("score one candidate at a time, with pack hpsv3"), "{error}");
+    let chat = Chat::from_json(br#"[{"role": "user", "content": "hi"}]"#)?;
+    let (sampling, pixels) = (Sampling::Greedy, PixelRule::Reference);
+    let error = open("hpsv3")?.generate(&Generate { chat, sampling, max_new_tokens: 3, pixels }).unwrap_err();
+    assert!(error.to_string().contains("writes no words"), "{error}");
+    Ok(())
+}
+
+/// A caption that spells the marker stays text: the score is read at the pack's own token alone.
+#[test]
+fn a_caption_cannot_move_the_place_where_its_score_is_read() -> Result<()> {
+    let mut models = scored_models()?.into_iter();
+    let model = models.find(|model| model.ends_with("preference-qwen2_vl")).ok_or("no such model")?;
+    let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
+    let judge = Judge::open(&package.path())?;
+    let ask = |caption: &str| judge.score(&Item::image(caption, Picture::Path(model.join("scored/a.png"))));
+    let (plain, spelt) = (ask("a red fox")?, ask("a red <|Reward|> fox")?);
+    assert!(spelt.usage.prompt_tokens > plain.usage.prompt_tokens + 2, "the marker became one token");
+    assert_eq!(spelt.status, Status::Ok);
+    Ok(())
+}
+
+#[test]
 fn scores_do_not_depend_on_company_or_on_what_a_slot_held_before() -> Result<()> {
     for_each_model(Precision::Fp32, |bench| {
         let mut alone = Vec::new();
@@ -116,7 +234,11 @@ fn every_precision_keeps_the_head_itself_in_floats() -> Result<()> {
             }
             let graph = std::fs::read(bench.package.path().join("decoder.onnx"))?;
             let graph = String::from_utf8_lossy(&graph);
-            assert!(graph.contains("score/Gemm") && !graph.contains("score/MatMulNBits"));
+            let head = if graph.contains("rm_head") { "rm_head" } else { "score" };
+            assert!(graph.contains(&format!("{head}/Gemm")) || graph.contains(&format!("{head}.0/Gemm")));
+            assert!(
+                !graph.contains(&format!("{head}/MatMul")) && !graph.contains(&format!("{head}.0/MatMul"))
+            );
             Ok(())
         })?;
     }

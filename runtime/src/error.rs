@@ -55,6 +55,16 @@ pub enum Error {
     /// The package's chat template is not text.
     #[error("the package's chat template is not UTF-8; export the checkpoint again")]
     TemplateText,
+    /// The package reads a score at a token that its tokenizer does not have.
+    #[error(
+        "the package reads a score at {token} ({id}), which is no control token of its tokenizer; export the checkpoint again"
+    )]
+    Marker {
+        /// The token.
+        token: String,
+        /// Its id in the manifest.
+        id: u32,
+    },
     /// The pack refuses the request.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -111,7 +121,9 @@ impl Error {
     /// Whom the error concerns.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Error::Load(_) | Error::Tokenizer(_) | Error::TemplateText => ErrorClass::Package,
+            Error::Load(_) | Error::Tokenizer(_) | Error::TemplateText | Error::Marker { .. } => {
+                ErrorClass::Package
+            }
             Error::Template(TemplateError::Unusable(_)) => ErrorClass::Package,
             Error::Library(_) => ErrorClass::Provider,
             Error::Session(SessionError::Provider { .. } | SessionError::Version { .. }) => {

@@ -108,6 +108,15 @@ impl ReadAt {
         }
     }
 
+    /// The markers, none for a head that is read at the last token.
+    pub fn markers(&self) -> impl Iterator<Item = &Marker> {
+        let markers = match self {
+            ReadAt::Last(_) => &[][..],
+            ReadAt::Markers(markers) => markers,
+        };
+        markers.iter()
+    }
+
     /// The places in a prompt that the head is asked about, ascending.
     ///
     /// # Errors

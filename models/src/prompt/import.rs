@@ -17,8 +17,12 @@ use sha2::{Digest, Sha256};
 pub const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
 /// The names by which the reference clients call the texts of a prompt, and the hole of a pack for each.
-const CAPTION_NAMES: &[(&str, &str)] =
-    &[("caption", CAPTION_HOLE), ("prompt", CAPTION_HOLE), ("problem", CAPTION_HOLE)];
+const CAPTION_NAMES: &[(&str, &str)] = &[
+    ("caption", CAPTION_HOLE),
+    ("prompt", CAPTION_HOLE),
+    ("problem", CAPTION_HOLE),
+    ("text_prompt", CAPTION_HOLE),
+];
 /// The same for the instruction of an edit.
 const EDIT_NAMES: &[(&str, &str)] = &[
     ("caption", CAPTION_HOLE),

@@ -57,7 +57,7 @@ pub struct Pack {
     pub media: MediaOrder,
     /// Which frames of a video are shown; present for tasks with videos only. Frames are sent as pictures.
     pub frames: Option<FrameRule>,
-    /// Most tokens of an answer, 1..=[`MAX_NEW_TOKENS`].
+    /// Most tokens of an answer, 1..=[`MAX_NEW_TOKENS`]; 0 where the answer is no words.
     pub max_new_tokens: u32,
     /// How the answer is written.
     pub answer: Protocol,
@@ -88,7 +88,7 @@ struct Written {
     task: Task,
     media: MediaOrder,
     frames: Option<String>,
-    max_new_tokens: u32,
+    max_new_tokens: Option<u32>,
     prompt_sha256: Option<String>,
     answer: Protocol,
 }
@@ -201,6 +201,9 @@ impl Pack {
             return refuse("answer.kind", reason);
         }
         check_prompt(prompt, shape)?;
+        if let Protocol::Head(head) = &written.answer {
+            head.check_prompt(prompt).map_err(PackError::Prompt)?;
+        }
         let prompt_sha256 = hex(&Sha256::digest(prompt.as_bytes()));
         if let Some(pinned) = written.prompt_sha256.filter(|pinned| *pinned != prompt_sha256) {
             return Err(PackError::PromptChanged { pinned, found: prompt_sha256 });
@@ -223,7 +226,7 @@ impl Pack {
             task: written.task,
             media: written.media,
             frames,
-            max_new_tokens: written.max_new_tokens,
+            max_new_tokens: written.max_new_tokens.unwrap_or_default(),
             answer: written.answer,
             prompt: prompt.to_owned(),
             prompt_sha256,
@@ -262,13 +265,13 @@ fn check_fields(written: &Written) -> Result<(), PackError> {
     if written.name.is_empty() || written.name.len() > 64 || !written.name.bytes().all(plain) {
         return refuse("name", "must be 1 to 64 lower-case letters, digits and hyphens");
     }
-    if !(1..=MAX_NEW_TOKENS).contains(&written.max_new_tokens) {
-        return refuse(
-            "max_new_tokens",
-            format!("{} is not within 1..={MAX_NEW_TOKENS}", written.max_new_tokens),
-        );
+    match (written.max_new_tokens, &written.answer) {
+        (None, Protocol::Head(_)) => Ok(()),
+        (Some(_), Protocol::Head(_)) => refuse("max_new_tokens", "a head writes no tokens; take it out"),
+        (Some(tokens), _) if (1..=MAX_NEW_TOKENS).contains(&tokens) => Ok(()),
+        (Some(tokens), _) => refuse("max_new_tokens", format!("{tokens} is not within 1..={MAX_NEW_TOKENS}")),
+        (None, _) => refuse("max_new_tokens", "missing; most tokens of an answer"),
     }
-    Ok(())
 }
 
 fn check_prompt(prompt: &str, shape: &TaskShape) -> Result<(), PackError> {

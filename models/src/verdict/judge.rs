@@ -87,7 +87,7 @@ fn read(text: &str, finish: Finish, protocol: &Protocol) -> Result<Outcome, Prob
         Protocol::EditPairScores(kind) => {
             Ok(scored(uncut(text, finish, |text| kind.read(text))?, Vec::new()))
         }
-        Protocol::ScoreLines(_) | Protocol::EditJson(_) => {
+        Protocol::ScoreLines(_) | Protocol::EditJson(_) | Protocol::Head(_) => {
             Err(Problem::OtherKind { kind: protocol.kind().name(), candidates: 2 })
         }
     }
@@ -131,7 +131,7 @@ impl Outcome {
             Protocol::Think(kind) => kind.print(winner),
             Protocol::PairScoreLines(kind) => kind.print(&self.scores),
             Protocol::EditPairScores(kind) => kind.print(&self.scores),
-            Protocol::ScoreLines(_) | Protocol::EditJson(_) => None,
+            Protocol::ScoreLines(_) | Protocol::EditJson(_) | Protocol::Head(_) => None,
         }
     }
 }

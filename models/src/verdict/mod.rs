@@ -27,8 +27,8 @@ pub use group::{
 };
 pub use judge::{Finish, MAX_ANSWER_BYTES, Outcome, WinnerSpan, judge};
 pub use kinds::{
-    Bounded, EditJson, EditPairScores, PairScoreLines, ReportProtocol, ScoreLines, SentenceProtocol,
-    ThinkProtocol,
+    Bounded, EditJson, EditPairScores, HeadProtocol, PairScoreLines, ReportProtocol, ScoreLines,
+    SentenceProtocol, ThinkProtocol,
 };
 pub use probability::{Combined, NotFinite, OrderVerdict, TIE_MARGIN, combine, p_first};
 pub use problem::Problem;

@@ -1,7 +1,8 @@
 //! The answer protocol of a pack: the shape of its answer, and which words and names stand in it.
 
 use super::kinds::{
-    EditJson, EditPairScores, PairScoreLines, ReportProtocol, ScoreLines, SentenceProtocol, ThinkProtocol,
+    EditJson, EditPairScores, HeadProtocol, PairScoreLines, ReportProtocol, ScoreLines, SentenceProtocol,
+    ThinkProtocol,
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -30,6 +31,8 @@ pub enum AnswerKind {
     EditPairScores,
     /// A JSON object with a list of scores, for one candidate.
     EditJson,
+    /// No words: the outputs of the package's head of scores, for one candidate.
+    Head,
 }
 
 impl AnswerKind {
@@ -43,13 +46,14 @@ impl AnswerKind {
             AnswerKind::PairScoreLines => "pair-score-lines",
             AnswerKind::EditPairScores => "edit-pair-scores",
             AnswerKind::EditJson => "edit-json",
+            AnswerKind::Head => "head",
         }
     }
 
     /// How many candidates such an answer judges: 1 or 2.
     pub fn candidates(self) -> usize {
         match self {
-            AnswerKind::ScoreLines | AnswerKind::EditJson => 1,
+            AnswerKind::ScoreLines | AnswerKind::EditJson | AnswerKind::Head => 1,
             _ => 2,
         }
     }
@@ -74,6 +78,8 @@ pub enum Protocol {
     EditPairScores(EditPairScores),
     /// See [`AnswerKind::EditJson`].
     EditJson(EditJson),
+    /// See [`AnswerKind::Head`].
+    Head(HeadProtocol),
 }
 
 /// A labelled score of the line protocols.
@@ -137,6 +143,7 @@ impl Protocol {
             Protocol::PairScoreLines(_) => AnswerKind::PairScoreLines,
             Protocol::EditPairScores(_) => AnswerKind::EditPairScores,
             Protocol::EditJson(_) => AnswerKind::EditJson,
+            Protocol::Head(_) => AnswerKind::Head,
         }
     }
 
@@ -154,6 +161,7 @@ impl Protocol {
             Protocol::PairScoreLines(kind) => kind.check(),
             Protocol::EditPairScores(kind) => kind.check(),
             Protocol::EditJson(kind) => kind.check(),
+            Protocol::Head(kind) => kind.check(),
         }
     }
 
@@ -196,6 +204,7 @@ impl Protocol {
             }
             Protocol::EditPairScores(kind) => vec![&kind.first, &kind.second],
             Protocol::EditJson(_) => vec!["reasoning", "score"],
+            Protocol::Head(kind) => kind.markers.iter().map(String::as_str).collect(),
         }
     }
 }

@@ -190,5 +190,11 @@ fn encoder(package: &Package) -> Result<PromptEncoder, Error> {
     // A package holds no named tokens: a template that reads one is refused.
     let template = ChatTemplate::new(&template, Default::default())?;
     let media = MediaTokens { image: manifest.tokens.image, video: manifest.tokens.video };
+    let markers = manifest.scores.iter().flat_map(|scores| scores.at.markers());
+    for marker in markers {
+        if tokenizer.controls().id(&marker.token) != Some(marker.id) {
+            return Err(Error::Marker { token: marker.token.clone(), id: marker.id });
+        }
+    }
     Ok(PromptEncoder::new(tokenizer, template, media)?)
 }

@@ -17,6 +17,10 @@ use crate::session::Features;
 pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> {
     let start = Instant::now();
     let manifest = inner.package.manifest();
+    if manifest.scores.is_some() {
+        let why = "the package ends in a head of scores and writes no words; ask it with `score`";
+        return Err(Error::Request(why.to_owned()));
+    }
     if let Some(video) = asked.chat.media.iter().find(|m| m.kind == MediaKind::Video) {
         return Err(Error::Request(format!("{}: video files are not decoded yet; give frames", video.path)));
     }

@@ -8,6 +8,7 @@ mod candidate;
 mod compare;
 mod engine;
 mod generate;
+mod head;
 mod item;
 mod prepare;
 mod question;

@@ -2,9 +2,10 @@
 
 use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::{Candidate, MAX_NEW_TOKENS, Shown};
+use rewardrt_models::verdict::Protocol;
 
 use super::types::{ASKER, Picture};
-use super::{Inner, prepare};
+use super::{Inner, head, prepare};
 use crate::Error;
 use crate::media::PixelRule;
 use crate::preprocess::Patches;
@@ -35,6 +36,7 @@ impl Question<'_> {
             let given = self.given();
             return refuse(format!("pack {name} is for {task}, which takes {takes}; given were {given}"));
         }
+        head::check(inner)?;
         let most = pack.max_new_tokens.min(MAX_NEW_TOKENS) as usize;
         if self.max_new_tokens.is_some_and(|n| n == 0 || n > most) {
             let name = &pack.name;
@@ -88,9 +90,12 @@ impl Question<'_> {
 
     /// The user turn: all pictures, then the text. `answers` stand in the order of this prompt.
     pub(super) fn message(&self, inner: &Inner, pictures: usize, answers: &[&str]) -> Result<Message, Error> {
-        let text = inner.pack.user_text_with(self.prompt, answers)?.to_string();
+        let text = inner.pack.user_text_with(self.prompt, answers)?;
         let mut parts: Vec<Part> = (0..pictures).map(Part::Image).collect();
-        parts.push(Part::Text(text));
+        match &inner.pack.answer {
+            Protocol::Head(kind) => parts.extend(head::parts(kind, &text)),
+            _ => parts.push(Part::Text(text.to_string())),
+        }
         Ok(Message::parts(ASKER, parts))
     }
 }

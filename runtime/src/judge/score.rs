@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::spec::position::Span;
-use rewardrt_models::verdict::{self, ScoreOutcome};
+use rewardrt_models::verdict::{self, Protocol, ScoreOutcome, Status};
 
 use super::generate::finish_reason;
 use super::item::{Item, Score};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{Timing, Usage};
-use super::{Inner, compare};
+use super::{Inner, compare, head};
 use crate::Error;
 use crate::session::Features;
+use crate::text::RenderOptions;
 
 pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
     let start = Instant::now();
@@ -24,12 +25,20 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         answers: item.answer.as_deref().into_iter().collect(),
         max_new_tokens: item.options.max_new_tokens,
     };
+    let rule = inner.package.manifest().scores.as_ref();
+    if rule.is_some() {
+        head::check_options(&item.options)?;
+    }
     let params = question.check(inner)?;
     let patches = question.patches(item.options.pixels, params)?;
     let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
     let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
     let message = question.message(inner, spans.len(), &question.answers)?;
-    let options = inner.render_options();
+    let add_generation_prompt = match &inner.pack.answer {
+        Protocol::Head(kind) => kind.generation_prompt,
+        _ => true,
+    };
+    let options = RenderOptions { add_generation_prompt, ..inner.render_options() };
     let segments = inner.encoder.segments(&[message], &options)?;
     let prompt = inner.encoder.encode(&segments, &lengths)?;
     let wish = Wish {
@@ -43,21 +52,35 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
     let mut engine = inner.engine()?;
     let (features, vision) = engine.see(&patches)?;
     let features = Some(Arc::new(Features::join(&features)?));
-    let done = engine.decoder.run_one(prepare::request(&prompt, &spans, features, wish))?;
+    let request = prepare::request(&prompt, &spans, features, wish);
+    let request = match rule {
+        Some(rule) => head::request(rule, request)?,
+        None => request,
+    };
+    let done = engine.decoder.run_one(request)?;
     drop(engine);
 
-    let text = inner.encoder.tokenizer().decode(&done.new_ids, true).text;
-    let outcome = verdict::score(&text, compare::finish(&done), &inner.pack.answer);
+    let (text, outcome) = match rule {
+        Some(rule) => {
+            let scores = head::scores(rule, &done)?;
+            (None, ScoreOutcome { status: Status::Ok, scores, problem: None })
+        }
+        None => {
+            let text = inner.encoder.tokenizer().decode(&done.new_ids, true).text;
+            let outcome = verdict::score(&text, compare::finish(&done), &inner.pack.answer);
+            (Some(text), outcome)
+        }
+    };
     let ScoreOutcome { status, scores, problem } = outcome;
     Ok(Score {
         status,
         scores,
         problem,
-        text: Some(text),
-        finish_reason: Some(finish_reason(&done)),
+        finish_reason: text.is_some().then(|| finish_reason(&done)),
+        sampling: text.is_some().then(|| inner.sampling(item.options.sampling)),
+        text,
         pack: Some(inner.pack.identity()),
         pixels: item.options.pixels,
-        sampling: Some(inner.sampling(item.options.sampling)),
         usage: Usage {
             prompt_tokens: prompt.ids.len(),
             new_tokens: done.new_ids.len(),

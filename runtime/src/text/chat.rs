@@ -55,6 +55,8 @@ pub enum Content {
 pub enum Part {
     /// The caller's text; never a control token, whatever it spells.
     Text(String),
+    /// A control token of the package that the pack writes, by its content; never the caller's.
+    Marker(String),
     /// The picture in this slot.
     Image(usize),
     /// The video in this slot.
@@ -92,7 +94,7 @@ impl Message {
             Content::Parts(parts) => parts.as_slice(),
         };
         parts.iter().filter_map(|part| match part {
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Marker(_) => None,
             Part::Image(slot) => Some((MediaKind::Image, *slot)),
             Part::Video(slot) => Some((MediaKind::Video, *slot)),
         })

@@ -174,7 +174,7 @@ impl ChatTemplate {
     /// Renders the messages with `texts` in the place of their own, in order.
     fn run<'t>(
         &self,
-        messages: &[Message],
+        messages: &'t [Message],
         options: &RenderOptions<'_>,
         texts: impl Iterator<Item = &'t str>,
     ) -> Result<String, TemplateError> {
@@ -231,13 +231,17 @@ enum WirePart<'a> {
     Video,
 }
 
-fn wire_messages<'t>(messages: &[Message], mut texts: impl Iterator<Item = &'t str>) -> Vec<WireMessage<'t>> {
+fn wire_messages<'t>(
+    messages: &'t [Message],
+    mut texts: impl Iterator<Item = &'t str>,
+) -> Vec<WireMessage<'t>> {
     let mut text = || texts.next().unwrap_or_default();
-    let mut content = |content: &Content| match content {
+    let mut content = |content: &'t Content| match content {
         Content::Plain(_) => WireContent::Plain(text()),
         Content::Parts(parts) => {
-            let part = |part: &Part| match part {
+            let part = |part: &'t Part| match part {
                 Part::Text(_) => WirePart::Text { text: text() },
+                Part::Marker(token) => WirePart::Text { text: token },
                 Part::Image(_) => WirePart::Image,
                 Part::Video(_) => WirePart::Video,
             };

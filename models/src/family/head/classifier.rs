@@ -28,7 +28,7 @@ pub(super) fn ending(config: &Reader, text: &Reader) -> Result<Ending, FamilyErr
     let layers = vec![(Linear { weight, bias: None }, None)];
     let at = ReadAt::Last(padding);
     let scores = Scores { width: scores.len() as u32, at, pictures: PictureOrder::Grid, scores, total: None };
-    Ok(Ending { head: ScoreHead { layers, scores }, pixels: None })
+    Ok(Ending { head: ScoreHead { layers, scores }, pixels: None, pack: "scores-image" })
 }
 
 /// Raw outputs at one token.

@@ -20,6 +20,8 @@ pub(super) struct Ending {
     head: ScoreHead,
     /// The pixels that every picture is resized to.
     pixels: Option<u64>,
+    /// How it is asked.
+    pack: &'static str,
 }
 
 /// The head of scores of a checkpoint, or nothing when it ends in a vocabulary. `classes` is what the names of the
@@ -50,7 +52,8 @@ pub(super) fn scores(
 
 /// Puts the head of scores, if there is one, in the place of the vocabulary's, which nothing reads any more.
 pub(super) fn put(mut spec: ModelSpec, ending: Option<Ending>) -> ModelSpec {
-    let Some(Ending { head, pixels }) = ending else { return spec };
+    let Some(Ending { head, pixels, pack }) = ending else { return spec };
+    spec.default_pack = pack;
     spec.decoder.head = Head::Scores(head);
     spec.ignored.push(common::HEAD.to_owned());
     if let Some((image, pixels)) = spec.image.as_mut().zip(pixels) {

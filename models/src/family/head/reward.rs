@@ -38,8 +38,8 @@ pub(super) fn ending(
     let ending = match (files.tensors.contains("rm_head.0.weight"), files.tensors.contains("rm_head.weight"))
     {
         (false, false) => return Ok(None),
-        (true, _) => Ending { head: preference(files, hidden)?, pixels: Some(PIXELS) },
-        (false, true) => Ending { head: video(files, hidden)?, pixels: None },
+        (true, _) => Ending { head: preference(files, hidden)?, pixels: Some(PIXELS), pack: "hpsv3" },
+        (false, true) => Ending { head: video(files, hidden)?, pixels: None, pack: "videoreward" },
     };
     // Written by the training, for its batches.
     config.ignore(&["tokenizer_padding_side"]);

@@ -11,11 +11,7 @@ use crate::spec::ModelSpec;
 
 /// Configuration to spec.
 pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
-    let family = qwen2::Family {
-        name: "qwen2_vl",
-        classes: "Qwen2VL",
-        tower: vision::tower,
-    };
+    let family = qwen2::Family { name: "qwen2_vl", classes: "Qwen2VL", tower: vision::tower };
     qwen2::spec(files, &family)
 }
 

@@ -42,6 +42,9 @@ const BUILTIN: &[(&str, &str, &str)] = &[
     pack!("unifiedreward-edit-pair-score"),
     pack!("unifiedreward-edit-point"),
     pack!("unifiedreward-edit-quality-point"),
+    pack!("scores-image"),
+    pack!("hpsv3"),
+    pack!("videoreward"),
 ];
 
 /// Names of the built-in packs.

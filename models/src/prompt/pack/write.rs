@@ -38,13 +38,16 @@ impl Pack {
         let MediaOrder::BeforeText = self.media;
         let frames =
             self.frames.map(|rule| format!("frames = {}\n", quote(&rule.to_string()))).unwrap_or_default();
+        let tokens = match self.answer {
+            Protocol::Head(_) => String::new(),
+            _ => format!("max_new_tokens = {}\n", self.max_new_tokens),
+        };
         format!(
             "format = {PACK_FORMAT}\nname = {}\nversion = {}\ntask = {}\nmedia = \"before-text\"\n{frames}\
-             max_new_tokens = {}\nprompt_sha256 = {}\n\n[answer]\nkind = {}\n{}",
+             {tokens}prompt_sha256 = {}\n\n[answer]\nkind = {}\n{}",
             quote(&self.name),
             self.version,
             quote(self.task.name()),
-            self.max_new_tokens,
             quote(&self.prompt_sha256),
             quote(self.answer.kind().name()),
             answer(&self.answer),
@@ -100,6 +103,12 @@ fn answer(protocol: &Protocol) -> String {
         Protocol::EditJson(kind) => {
             write!(out, "scores = [\n{}]\n", kind.scores.iter().map(bounded).collect::<String>())
         }
+        Protocol::Head(kind) => write!(
+            out,
+            "markers = [\n{}]\ngeneration_prompt = {}\n",
+            list(kind.markers.iter().map(String::as_str)),
+            kind.generation_prompt,
+        ),
     };
     out
 }

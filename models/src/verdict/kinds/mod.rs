@@ -2,6 +2,7 @@
 
 mod edit_json;
 mod edit_pair_scores;
+mod head;
 mod pair_score_lines;
 mod phrase;
 mod report;
@@ -11,6 +12,7 @@ mod think;
 
 pub use edit_json::{Bounded, EditJson};
 pub use edit_pair_scores::EditPairScores;
+pub use head::HeadProtocol;
 pub use pair_score_lines::PairScoreLines;
 pub use report::ReportProtocol;
 pub use score_lines::ScoreLines;
