@@ -16,9 +16,9 @@ use rewardrt::session::{OrtDecoder, library};
 use rewardrt::text::chat::Chat;
 use rewardrt::{Comparison, Item, Judge, Picture};
 use rewardrt_models::package::{Manifest, Precision, hex};
-use rewardrt_models::prompt::pack::Pack;
+use rewardrt_models::prompt::pack::{FramesAs, Pack};
 use rewardrt_models::verdict::Status;
-use rewardrt_tests::{Golden, Result, scored_cases, scored_models};
+use rewardrt_tests::{Golden, Result, clips, scored_cases, scored_models};
 use sha2::{Digest, Sha256};
 
 /// Largest difference of a score.
@@ -30,15 +30,18 @@ const TOKENS: usize = 1024;
 struct About {
     caption: String,
     resized: Vec<String>,
+    frames: Vec<String>,
 }
 
 fn about(case: &Golden) -> Result<About> {
     let read: serde_json::Value =
         serde_json::from_slice(&std::fs::read(case.messages.with_file_name("golden.json"))?)?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let texts = |value: &serde_json::Value| value.as_array().into_iter().flatten().map(text).collect();
     Ok(About {
         caption: text(&read["caption"]),
-        resized: read["resized"].as_array().into_iter().flatten().map(text).collect(),
+        resized: texts(&read["resized"]),
+        frames: texts(&read["frames"]),
     })
 }
 
@@ -125,30 +128,42 @@ fn pictures_of_a_fixed_number_of_pixels_become_the_bytes_of_the_reference() -> R
             }
         }
     }
-    assert_eq!(compared, 4);
+    assert_eq!(compared, 8);
     Ok(())
 }
 
-/// The judge gives the reference's scores for the cases of one picture, from the caption and the picture alone.
+/// The judge gives the reference's scores from the caption and the picture, or the frames, alone.
 #[test]
-fn a_judge_scores_a_picture_by_the_pack_of_the_package() -> Result<()> {
+fn a_judge_scores_pictures_and_videos_by_the_pack_of_the_package() -> Result<()> {
+    let mut videos = 0;
     for model in scored_models()? {
         let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
         let judge = Judge::open(&package.path())?;
-        for case in scored_cases(&model)? {
-            let [file] = &drive::chat(&case)?.media[..] else { continue };
-            let (caption, picture) = (about(&case)?.caption, Picture::Path(file.path.clone().into()));
-            let score = judge.score(&Item::frames(caption, vec![picture]))?;
-            assert_eq!(score.usage.prompt_tokens, case.i64("input_ids")?.len());
+        let pictures = judge.pack().frames_as == FramesAs::Pictures;
+        let cases = if pictures { scored_cases(&model)? } else { clips(&model)? };
+        for case in cases {
+            let about = about(&case)?;
+            let files: Vec<Picture> = if pictures {
+                drive::chat(&case)?.media.into_iter().map(|file| Picture::Path(file.path.into())).collect()
+            } else {
+                about.frames.iter().map(|frame| Picture::Path(model.join("clips").join(frame))).collect()
+            };
+            if pictures && files.len() != 1 {
+                continue;
+            }
+            videos += usize::from(!pictures);
+            let score = judge.score(&Item::frames(about.caption, files))?;
+            let named = format!("{} {}", model.display(), case.name);
+            assert_eq!(score.usage.prompt_tokens, case.i64("input_ids")?.len(), "{named}");
             let got: Vec<f32> = score.scores.iter().map(|score| score.value as f32).collect();
             let most = difference(&got, &case.f32("scores")?);
-            assert!(most < SCORES, "{} {}: differs by {most}", model.display(), case.name);
-            assert_eq!(
-                (score.status, score.text, score.sampling, score.finish_reason),
-                (Status::Ok, None, None, None)
-            );
+            println!("judge {most:e}");
+            assert!(most < SCORES, "{named}: differs by {most}");
+            let words = (score.text, score.sampling, score.finish_reason);
+            assert_eq!((score.status, words), (Status::Ok, (None, None, None)));
         }
     }
+    assert_eq!(videos, 2);
     Ok(())
 }
 

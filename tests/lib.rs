@@ -43,6 +43,15 @@ pub fn scored_cases(model: &Path) -> Result<Vec<Golden>> {
     folders_in(&model.join("scored"))?.iter().map(|folder| Golden::read(folder)).collect()
 }
 
+/// The videos of one model that ends in a head of scores, by name; most have none.
+pub fn clips(model: &Path) -> Result<Vec<Golden>> {
+    let home = model.join("clips");
+    if !home.is_dir() {
+        return Ok(Vec::new());
+    }
+    folders_in(&home)?.iter().map(|folder| Golden::read(folder)).collect()
+}
+
 fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {

@@ -15,7 +15,7 @@ pub use task::{ANSWER_HOLE, ANSWER_HOLES, CAPTION_HOLE, Candidate, QUESTION_HOLE
 pub use text::{Piece, PromptText};
 
 use crate::package::hex;
-use crate::verdict::{Protocol, ProtocolError, Skeleton};
+use crate::verdict::{AnswerKind, Protocol, ProtocolError, Skeleton};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -44,6 +44,17 @@ pub enum MediaOrder {
     BeforeText,
 }
 
+/// How the frames of a video are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FramesAs {
+    /// As pictures, one after the other.
+    #[default]
+    Pictures,
+    /// As one video, whose frames share temporal patches.
+    Video,
+}
+
 /// One reward model line and task: how it is asked, and how it answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pack {
@@ -55,8 +66,10 @@ pub struct Pack {
     pub task: Task,
     /// Where the media stand.
     pub media: MediaOrder,
-    /// Which frames of a video are shown; present for tasks with videos only. Frames are sent as pictures.
+    /// Which frames of a video are shown; present for tasks with videos only.
     pub frames: Option<FrameRule>,
+    /// How they are sent.
+    pub frames_as: FramesAs,
     /// Most tokens of an answer, 1..=[`MAX_NEW_TOKENS`]; 0 where the answer is no words.
     pub max_new_tokens: u32,
     /// How the answer is written.
@@ -88,6 +101,8 @@ struct Written {
     task: Task,
     media: MediaOrder,
     frames: Option<String>,
+    #[serde(default)]
+    frames_as: FramesAs,
     max_new_tokens: Option<u32>,
     prompt_sha256: Option<String>,
     answer: Protocol,
@@ -220,12 +235,16 @@ impl Pack {
             }
             _ => {}
         }
+        if written.frames_as == FramesAs::Video && (kind != AnswerKind::Head || frames.is_none()) {
+            return refuse("frames_as", "only heads of scores are asked about a video as one; take it out");
+        }
         Ok(Pack {
             name: written.name,
             version: written.version,
             task: written.task,
             media: written.media,
             frames,
+            frames_as: written.frames_as,
             max_new_tokens: written.max_new_tokens.unwrap_or_default(),
             answer: written.answer,
             prompt: prompt.to_owned(),

@@ -1,7 +1,7 @@
 //! Packages that end in a head of scores: the prompt is read once, and the head's outputs are the scores.
 
 use rewardrt_models::package::{PictureOrder, Scores};
-use rewardrt_models::prompt::pack::{Piece, PromptText};
+use rewardrt_models::prompt::pack::{FramesAs, Piece, PromptText};
 use rewardrt_models::spec::position::{Positions, Span};
 use rewardrt_models::verdict::{HeadProtocol, NamedScore, Protocol};
 
@@ -21,6 +21,12 @@ pub(super) fn check(inner: &Inner) -> Result<(), Error> {
         ))),
         (None, _) => Ok(()),
         (Some(scores), Protocol::Head(kind)) => {
+            if inner.pack.frames_as == FramesAs::Video && scores.pictures == PictureOrder::Grid {
+                return Err(Error::Request(format!(
+                    "pack {name} sends frames as one video, and the package numbers its tokens by their place, which \
+                     is not covered; send frames as pictures"
+                )));
+            }
             let expected: Vec<&str> = scores.at.markers().map(|marker| marker.token.as_str()).collect();
             if kind.markers == expected {
                 return Ok(());

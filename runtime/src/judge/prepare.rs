@@ -1,5 +1,6 @@
 //! Pictures to patches, and an encoded prompt to a request of the decoder.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -23,25 +24,40 @@ pub(super) fn patches(
     params: &ImageProcessing,
     name: impl Fn(usize) -> String,
 ) -> Result<Vec<Patches>, Error> {
-    let limits = Limits::default();
     let one = |(i, picture): (usize, &&Picture)| {
-        let decoded;
-        let rgb = match picture {
-            Picture::Pixels(rgb) => rgb,
-            Picture::Bytes(bytes) => {
-                decoded = decode(bytes, rule, &limits, name(i))?;
-                &decoded
-            }
-            Picture::Path(path) => {
-                let bytes = read(path, limits.max_encoded_bytes)?;
-                decoded = decode(&bytes, rule, &limits, path.display().to_string())?;
-                &decoded
-            }
-        };
-        preprocess::prepare(rgb, params, pictures.len())
+        let rgb = pixels(picture, rule, || name(i))?;
+        preprocess::prepare(&rgb, params, pictures.len())
             .map_err(|source| Error::Preprocess { name: name(i), source })
     };
     pictures.iter().enumerate().map(one).collect()
+}
+
+/// Decodes and prepares the frames of one video. `name` says which one an error is about.
+pub(super) fn video(
+    frames: &[Picture],
+    rule: PixelRule,
+    params: &ImageProcessing,
+    name: impl Fn(usize) -> String,
+) -> Result<Patches, Error> {
+    let one = |(i, frame): (usize, &Picture)| {
+        let rgb = pixels(frame, rule, || name(i))?;
+        preprocess::fit(&rgb, params).map_err(|source| Error::Preprocess { name: name(i), source })
+    };
+    let fitted: Vec<Rgb8> = frames.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    preprocess::patchify(&fitted, params).map_err(|source| Error::Preprocess { name: name(0), source })
+}
+
+/// The pixels of a picture, which may be in memory already.
+fn pixels(picture: &Picture, rule: PixelRule, name: impl Fn() -> String) -> Result<Cow<'_, Rgb8>, Error> {
+    let limits = Limits::default();
+    match picture {
+        Picture::Pixels(rgb) => Ok(Cow::Borrowed(rgb)),
+        Picture::Bytes(bytes) => decode(bytes, rule, &limits, name()).map(Cow::Owned),
+        Picture::Path(path) => {
+            let bytes = read(path, limits.max_encoded_bytes)?;
+            decode(&bytes, rule, &limits, path.display().to_string()).map(Cow::Owned)
+        }
+    }
 }
 
 fn decode(bytes: &[u8], rule: PixelRule, limits: &Limits, name: String) -> Result<Rgb8, Error> {

@@ -1,7 +1,8 @@
 //! What a pack is asked: texts and pictures, checked against its task before any picture is decoded.
 
 use rewardrt_models::package::ImageProcessing;
-use rewardrt_models::prompt::pack::{Candidate, MAX_NEW_TOKENS, Shown};
+use rewardrt_models::prompt::pack::{Candidate, FramesAs, MAX_NEW_TOKENS, Shown};
+use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::Protocol;
 
 use super::types::{ASKER, Picture};
@@ -88,10 +89,34 @@ impl Question<'_> {
         prepare::patches(&pictures, pixels, params, |i| named[i].0.clone())
     }
 
+    /// What the tower is shown, and what each media part is in the prompt: each picture in order, or the one video.
+    pub(super) fn seen(
+        &self,
+        inner: &Inner,
+        pixels: PixelRule,
+        params: &ImageProcessing,
+    ) -> Result<(Vec<Patches>, Vec<Span>), Error> {
+        if inner.pack.frames_as == FramesAs::Pictures {
+            let patches = self.patches(pixels, params)?;
+            let spans = patches.iter().map(|p| p.span(params)).collect();
+            return Ok((patches, spans));
+        }
+        let frames = self.candidates.first().copied().unwrap_or_default();
+        let video = prepare::video(frames, pixels, params, |i| format!("frame {}", i + 1))?;
+        let side = |n: u32| (n / params.merge_size.max(1)) as usize;
+        let [times, rows, columns] = [video.grid[0] as usize, side(video.grid[1]), side(video.grid[2])];
+        // The tokens of a video are numbered as text, see `head::check`, so no step is ever taken.
+        Ok((vec![video], vec![Span::Video { times, rows, columns, step: 1.0 }]))
+    }
+
     /// The user turn: all pictures, then the text. `answers` stand in the order of this prompt.
     pub(super) fn message(&self, inner: &Inner, pictures: usize, answers: &[&str]) -> Result<Message, Error> {
         let text = inner.pack.user_text_with(self.prompt, answers)?;
-        let mut parts: Vec<Part> = (0..pictures).map(Part::Image).collect();
+        let part = match inner.pack.frames_as {
+            FramesAs::Pictures => Part::Image,
+            FramesAs::Video => Part::Video,
+        };
+        let mut parts: Vec<Part> = (0..pictures).map(part).collect();
         match &inner.pack.answer {
             Protocol::Head(kind) => parts.extend(head::parts(kind, &text)),
             _ => parts.push(Part::Text(text.to_string())),

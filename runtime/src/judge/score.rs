@@ -30,8 +30,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         head::check_options(&item.options)?;
     }
     let params = question.check(inner)?;
-    let patches = question.patches(item.options.pixels, params)?;
-    let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
+    let (patches, spans) = question.seen(inner, item.options.pixels, params)?;
     let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
     let message = question.message(inner, spans.len(), &question.answers)?;
     let add_generation_prompt = match &inner.pack.answer {

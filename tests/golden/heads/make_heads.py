@@ -12,6 +12,7 @@
 DIR/checkpoint/      a checkpoint folder laid out as on the Hugging Face hub, bf16 weights
 DIR/scored/*.png     the pictures
 DIR/scored/NAME/     messages.json, golden.json and golden.safetensors of one chat
+DIR/clips/NAME/      the same of a video as its frames, where the head is for videos; golden.json names the frames
 
 golden.safetensors (S prompt tokens, K scores):
     input_ids     i64 [S]     the prompt after the picture tokens are expanded
@@ -30,9 +31,11 @@ import pathlib
 import random
 import sys
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision.transforms import v2 as transforms
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
@@ -107,10 +110,12 @@ class Reward:
     def hidden(self, batch):
         model, ids = self.model.model, batch["input_ids"]
         embedded = model.language_model.embed_tokens(ids)
-        if "pixel_values" in batch:
-            seen = model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"], return_dict=True).pooler_output
-            mask = (ids == self.model.config.image_token_id)[..., None].expand_as(embedded)
-            embedded = embedded.masked_scatter(mask, seen)
+        for kind, pixels, grid in [("image", "pixel_values", "image_grid_thw"),
+                                   ("video", "pixel_values_videos", "video_grid_thw")]:
+            if pixels in batch:
+                seen = model.visual(batch[pixels], grid_thw=batch[grid], return_dict=True).pooler_output
+                mask = (ids == getattr(self.model.config, f"{kind}_token_id"))[..., None].expand_as(embedded)
+                embedded = embedded.masked_scatter(mask, seen)
         return model(input_ids=None, inputs_embeds=embedded, attention_mask=batch["attention_mask"])[0]
 
     def rows(self, batch):
@@ -143,7 +148,19 @@ class Preference(Reward):
 
 
 class Video(Reward):
-    pack, tokens, longest_edge = "videoreward", [f"<|{name}_reward|>" for name in DIMENSIONS], 96
+    pack, tokens, longest_edge = "videoreward", [f"<|{name}_reward|>" for name in DIMENSIONS], 1000
+
+    def opened(self, image):
+        image = Image.fromarray(self.resized_frame(image).permute(1, 2, 0).numpy())
+        self.resized.append(hashlib.sha256(image.tobytes()).hexdigest())
+        return image
+
+    def resized_frame(self, image):
+        """u8 [3, h, w], by the transform that the processors use. The published code calls an older one, which keeps
+        floats between its two passes: a few steps of a byte, at edges."""
+        height, width = smart_resize(image.height, image.width, factor=28, min_pixels=128 * 28 * 28, max_pixels=200704)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+        return transforms.functional.resize(pixels, [height, width], transforms.InterpolationMode.BICUBIC)[0]
 
     def layers(self, hidden):
         return torch.nn.Linear(hidden, len(DIMENSIONS), bias=False)
@@ -214,6 +231,37 @@ def batch_of(head, proc, messages, media):
     return proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}))
 
 
+def clips(rng, media, pack):
+    """Name, caption, frames and the text; an odd number of frames fills its last temporal patch with a copy."""
+    prompt = (PACKS / pack / "prompt.txt").read_text()
+    for name, count, size in [("even", 4, (64, 48)), ("odd", 3, (40, 60))]:
+        frames = [f"{name}-{i}.png" for i in range(count)]
+        for frame in frames:
+            shared.picture(rng, *size).save(media / frame)
+        caption = f"a {name} number of frames, Größe 価値"
+        yield name, caption, frames, prompt.replace("{caption}", caption)
+
+
+def clip_batch(head, proc, frames, text, media):
+    video = torch.stack([head.resized_frame(Image.open(media / frame).convert("RGB")) for frame in frames])
+    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}]
+    prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return proc(text=[prompt], videos=[video], return_tensors="pt", do_resize=False, do_sample_frames=False)
+
+
+def gold_of(head, part, batch):
+    return {"input_ids": batch["input_ids"][0].to(torch.int64), "scores": head.scores(batch).float().contiguous(),
+            "position_ids": head.positions(part, batch).to(torch.int64).contiguous()}
+
+
+def write(folder, gold, about):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "golden.json").write_text(json.dumps(about, ensure_ascii=False) + "\n")
+    save_file(gold, folder / "golden.safetensors")
+    (folder / "golden.safetensors").chmod(0o644)
+    print(f"{folder.name}: prompt {len(gold['input_ids'])} tokens, scores {gold['scores'].tolist()}")
+
+
 def parse_arguments():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--head", required=True, choices=HEADS)
@@ -249,20 +297,19 @@ def main():
     media.mkdir(parents=True, exist_ok=True)
     for name, caption, messages in chats(rng, media, head.pack):
         batch = batch_of(head, proc, messages, media)
-        gold = {"input_ids": batch["input_ids"][0].to(torch.int64), "scores": head.scores(batch).float().contiguous(),
-                "position_ids": head.positions(part, batch).to(torch.int64).contiguous()}
-        (media / name).mkdir(exist_ok=True)
+        write(media / name, gold_of(head, part, batch), {"caption": caption, "resized": head.resized})
         relative = json.loads(json.dumps(messages))
         for message in relative:
             for item in message["content"]:
                 if item["type"] == "image":
                     item["path"] = f"../{item['path']}"
         (media / name / "messages.json").write_text(json.dumps(relative, ensure_ascii=False, indent=1) + "\n")
-        about = {"caption": caption, "resized": head.resized}
-        (media / name / "golden.json").write_text(json.dumps(about, ensure_ascii=False) + "\n")
-        save_file(gold, media / name / "golden.safetensors")
-        (media / name / "golden.safetensors").chmod(0o644)
-        print(f"{options.head} {name}: prompt {len(gold['input_ids'])} tokens, scores {gold['scores'].tolist()}")
+    if hasattr(head, "resized_frame"):
+        media = options.out / "clips"
+        media.mkdir(exist_ok=True)
+        for name, caption, frames, text in clips(rng, media, head.pack):
+            gold = gold_of(head, part, clip_batch(head, proc, frames, text, media))
+            write(media / name, gold, {"caption": caption, "frames": frames})
 
 
 if __name__ == "__main__":

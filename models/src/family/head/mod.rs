@@ -18,8 +18,8 @@ use crate::spec::{Head, ModelSpec, ScoreHead};
 /// A head of scores, and what else differs from the generator below it.
 pub(super) struct Ending {
     head: ScoreHead,
-    /// The pixels that every picture is resized to.
-    pixels: Option<u64>,
+    /// How pictures are resized before the processor sees them: fewest and most pixels, and the filter.
+    pixels: Option<(u64, u64, Resample)>,
     /// How it is asked.
     pack: &'static str,
 }
@@ -57,8 +57,8 @@ pub(super) fn put(mut spec: ModelSpec, ending: Option<Ending>) -> ModelSpec {
     spec.decoder.head = Head::Scores(head);
     spec.ignored.push(common::HEAD.to_owned());
     if let Some((image, pixels)) = spec.image.as_mut().zip(pixels) {
-        // The reference resizes with Pillow before the processor, which then finds nothing to do.
-        (image.min_pixels, image.max_pixels, image.resample) = (pixels, pixels, Resample::BicubicPillow);
+        // The reference resizes before the processor, which then finds nothing to do.
+        (image.min_pixels, image.max_pixels, image.resample) = pixels;
     }
     spec
 }

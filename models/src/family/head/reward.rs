@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::super::config::Reader;
 use super::super::{ConfigFiles, FamilyError};
 use super::Ending;
-use crate::package::{Marker, PictureOrder, ReadAt, ScoreOutput, Scores};
+use crate::package::{Marker, PictureOrder, ReadAt, Resample, ScoreOutput, Scores};
 use crate::spec::{Activation, Linear, ScoreHead, Weight};
 
 /// Widths between the layers of HPSv3's head, and its outputs.
@@ -25,6 +25,8 @@ const MLP: [usize; 3] = [1024, 16, 2];
 const MLP_LAYERS: [usize; 3] = [0, 3, 5];
 /// Pixels of every picture that HPSv3 sees: 256 tokens of 28 x 28.
 const PIXELS: u64 = 256 * 28 * 28;
+/// Fewest pixels of a frame that VideoReward sees: 128 tokens of 28 x 28.
+const FRAME_PIXELS: u64 = 128 * 28 * 28;
 /// What VideoReward scores: the token is `<|NAME_reward|>`.
 const DIMENSIONS: [&str; 3] = ["VQ", "MQ", "TA"];
 
@@ -38,8 +40,14 @@ pub(super) fn ending(
     let ending = match (files.tensors.contains("rm_head.0.weight"), files.tensors.contains("rm_head.weight"))
     {
         (false, false) => return Ok(None),
-        (true, _) => Ending { head: preference(files, hidden)?, pixels: Some(PIXELS), pack: "hpsv3" },
-        (false, true) => Ending { head: video(files, hidden)?, pixels: None, pack: "videoreward" },
+        (true, _) => Ending {
+            head: preference(files, hidden)?,
+            pixels: Some((PIXELS, PIXELS, Resample::BicubicPillow)),
+            pack: "hpsv3",
+        },
+        (false, true) => {
+            Ending { head: video(files, hidden)?, pixels: Some(frame_pixels(files)?), pack: "videoreward" }
+        }
     };
     // Written by the training, for its batches.
     config.ignore(&["tokenizer_padding_side"]);
@@ -104,6 +112,19 @@ fn video(files: &ConfigFiles, hidden: usize) -> Result<ScoreHead, FamilyError> {
     Ok(ScoreHead { layers: vec![(Linear { weight, bias: None }, None)], scores })
 }
 
+/// Fewest and most pixels of a frame; up to 192 frames the reference's bound of a whole video is no closer. The
+/// reference resizes by an older transform of the same filter that keeps floats between its two passes: bytes at edges
+/// differ by a few steps.
+fn frame_pixels(files: &ConfigFiles) -> Result<(u64, u64, Resample), FamilyError> {
+    let most = files.reward.as_ref().and_then(|c| c.pointer("/data_config/max_frame_pixels"));
+    let most = most.and_then(Value::as_u64).filter(|most| (FRAME_PIXELS..1 << 32).contains(most));
+    let refuse = || FamilyError::Field {
+        field: "model_config.json.data_config.max_frame_pixels".to_owned(),
+        reason: format!("is missing or not a number of pixels, at least {FRAME_PIXELS}"),
+    };
+    most.map(|most| (FRAME_PIXELS, most, Resample::BicubicTorch)).ok_or_else(refuse)
+}
+
 /// Mean and deviation of one score.
 fn norm(norms: &Reader, name: &str) -> Result<(f64, f64), FamilyError> {
     let number = |key: String| {
@@ -158,6 +179,7 @@ mod tests {
 
     fn video_config() -> Value {
         json!({
+            "data_config": {"max_frame_pixels": 200704},
             "model_config": {"output_dim": 3, "use_special_tokens": true, "reward_token": "special"},
             "inference_config": {"VQ_mean": 1.5, "VQ_std": 2.0, "MQ_mean": -1, "MQ_std": 1, "TA_mean": 0, "TA_std": 3},
         })
@@ -169,7 +191,7 @@ mod tests {
         let preference = files("rm_head.0.weight", None);
         check(&preference, r#"name: "rm_head.5.bias", shape: [2]"#);
         check(&preference, r#"Markers([Marker { token: "<|Reward|>", id: 90 }])"#);
-        check(&preference, "Some(200704)");
+        check(&preference, "Some((200704, 200704, BicubicPillow))");
         let video = files("rm_head.weight", Some(video_config()));
         check(&video, r#"name: "rm_head.weight", shape: [3, 8]"#);
         check(&video, r#"ScoreOutput { name: "MQ", row: 1, column: 1, mean: -1.0, std: 1.0 }"#);
@@ -185,6 +207,7 @@ mod tests {
         };
         check(&files("rm_head.weight", None), "model_config.json: is missing");
         check(&video(&|c| c["model_config"]["output_dim"] = json!(1)), r#"name: "TA", row: 2, column: 0"#);
+        check(&video(&|c| c["data_config"]["max_frame_pixels"] = json!(9)), "max_frame_pixels");
         check(&video(&|c| c["model_config"]["output_dim"] = json!(4)), "model_config.output_dim");
         check(&video(&|c| c["model_config"]["use_special_tokens"] = json!(false)), "use_special_tokens");
         check(&video(&|c| c["model_config"]["rm_head_type"] = json!("ranknet")), "rm_head_type");

@@ -1,6 +1,6 @@
 //! `pack.toml` as it is written.
 
-use super::{MediaOrder, PACK_FORMAT, Pack};
+use super::{FramesAs, MediaOrder, PACK_FORMAT, Pack};
 use crate::verdict::{Bounded, Dimension, Protocol};
 use std::fmt::Write;
 
@@ -38,12 +38,16 @@ impl Pack {
         let MediaOrder::BeforeText = self.media;
         let frames =
             self.frames.map(|rule| format!("frames = {}\n", quote(&rule.to_string()))).unwrap_or_default();
+        let frames_as = match self.frames_as {
+            FramesAs::Pictures => "",
+            FramesAs::Video => "frames_as = \"video\"\n",
+        };
         let tokens = match self.answer {
             Protocol::Head(_) => String::new(),
             _ => format!("max_new_tokens = {}\n", self.max_new_tokens),
         };
         format!(
-            "format = {PACK_FORMAT}\nname = {}\nversion = {}\ntask = {}\nmedia = \"before-text\"\n{frames}\
+            "format = {PACK_FORMAT}\nname = {}\nversion = {}\ntask = {}\nmedia = \"before-text\"\n{frames}{frames_as}\
              {tokens}prompt_sha256 = {}\n\n[answer]\nkind = {}\n{}",
             quote(&self.name),
             self.version,
