@@ -170,11 +170,11 @@ fn a_judge_scores_pictures_and_videos_by_the_pack_of_the_package() -> Result<()>
 #[test]
 fn what_a_head_of_scores_cannot_be_asked_is_refused_by_name() -> Result<()> {
     let mut models = scored_models()?.into_iter();
-    let model = models.find(|model| model.ends_with("preference-qwen2_vl")).ok_or("no such model")?;
+    let model = models.find(|model| model.ends_with("preference")).ok_or("no such model")?;
     let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
     let picture = || Picture::Path(model.join("scored/a.png"));
-    let open = |pack: &str| {
-        Ok::<_, rewardrt::Error>(Judge::builder().pack(Pack::builtin(pack)?).open(&package.path())?)
+    let open = |pack: &str| -> std::result::Result<Judge, rewardrt::Error> {
+        Judge::builder().pack(Pack::builtin(pack)?).open(&package.path())
     };
     let refused = |pack: &str, item: Item, expected: &str| {
         let error = open(pack).unwrap().score(&item).expect_err("must be refused").to_string();
@@ -206,7 +206,7 @@ fn what_a_head_of_scores_cannot_be_asked_is_refused_by_name() -> Result<()> {
 #[test]
 fn a_caption_cannot_move_the_place_where_its_score_is_read() -> Result<()> {
     let mut models = scored_models()?.into_iter();
-    let model = models.find(|model| model.ends_with("preference-qwen2_vl")).ok_or("no such model")?;
+    let model = models.find(|model| model.ends_with("preference")).ok_or("no such model")?;
     let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
     let judge = Judge::open(&package.path())?;
     let ask = |caption: &str| judge.score(&Item::image(caption, Picture::Path(model.join("scored/a.png"))));

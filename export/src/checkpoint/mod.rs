@@ -199,12 +199,15 @@ impl Checkpoint {
     }
 }
 
+/// The bytes of a tokenizer, and the tokens that it adds.
+type Tokenizer = (Vec<u8>, BTreeMap<String, u32>);
+
 /// The tokenizer travels into the package byte for byte; that it is JSON is checked here, and which tokens it adds is
 /// read. Its meaning is for whoever loads it.
-fn tokenizer(files: &mut Files) -> Result<Option<(Vec<u8>, BTreeMap<String, u32>)>, CheckpointError> {
+fn tokenizer(files: &mut Files) -> Result<Option<Tokenizer>, CheckpointError> {
     const NAME: &str = "tokenizer.json";
     #[derive(Deserialize)]
-    struct Tokenizer {
+    struct Read {
         #[serde(default)]
         added_tokens: Vec<Added>,
     }
@@ -214,7 +217,7 @@ fn tokenizer(files: &mut Files) -> Result<Option<(Vec<u8>, BTreeMap<String, u32>
         content: String,
     }
     let Some(bytes) = files.bytes(NAME, MAX_TOKENIZER_BYTES)? else { return Ok(None) };
-    match serde_json::from_slice::<Tokenizer>(&bytes) {
+    match serde_json::from_slice::<Read>(&bytes) {
         Ok(read) => Ok(Some((bytes, read.added_tokens.into_iter().map(|t| (t.content, t.id)).collect()))),
         Err(e) => Err(CheckpointError::Content { path: files.path(NAME), reason: e.to_string() }),
     }

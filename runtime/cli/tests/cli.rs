@@ -425,6 +425,25 @@ fn a_packages_own_pack_is_taken_for_its_task_and_no_other() {
 }
 
 #[test]
+fn a_package_that_ends_in_scores_tells_them_by_name_and_writes_no_words() {
+    let demo = Demo::new();
+    let judge = demo.path("classifier");
+    let judge = judge.to_str().unwrap();
+    let tree = |path: &str| tree(&format!("tests/golden/heads/classifier/{path}"));
+    check(&["export", &tree("checkpoint"), "--out", judge], 0);
+    let (a, b) = (tree("scored/a.png"), tree("scored/b.png"));
+    let asked = ["--model", judge, "--prompt", "three red circles"];
+    let got = document(&[&["score", &a][..], &asked].concat());
+    let names: Vec<&Value> = got["scores"].as_array().unwrap().iter().map(|score| &score["name"]).collect();
+    assert_eq!(names, ["alignment", "quality"], "{got}");
+    assert_eq!((&got["status"], &got["text"]), (&Value::from("ok"), &Value::Null), "{got}");
+    assert_eq!(got["pack"]["name"], "scores-image", "{got}");
+    let refusal = (4, "bad_input");
+    check_refusal(&[&["compare", &a, &b][..], &asked].concat(), refusal, &["score one candidate at a time"]);
+    assert!(out(&check(&["inspect", "--model", judge], 0)).contains("scores     alignment, quality"));
+}
+
+#[test]
 fn a_task_that_does_not_fit_what_is_given_is_refused_by_name() {
     let demo = Demo::new();
     let [a, b] = pictures();

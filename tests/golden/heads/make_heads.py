@@ -280,7 +280,7 @@ def main():
     torch.set_num_threads(1)
 
     part = make_reference.family(options.family)
-    tok = shared.make_tokenizer(600, part.CHAT)
+    tok = shared.make_tokenizer(600, part.CHAT, shared.SPECIAL)
     tok.add_special_tokens({"additional_special_tokens": HEADS[options.head].tokens}, replace_extra_special_tokens=False)
     ids = {t: tok.convert_tokens_to_ids(t) for t in shared.SPECIAL}
     base = part.model(options, rng, len(tok) + 8, ids).float().eval()

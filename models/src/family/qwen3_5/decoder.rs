@@ -6,7 +6,8 @@ use super::super::config::Reader;
 use super::super::{FamilyError, common};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, GatedMlp, Head, Linear, Mixer, Norm, Weight,
+    Activation, AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, GatedMlp, Head, Linear, Mixer, Norm,
+    Weight,
 };
 
 const PREFIX: &str = "model.language_model";

@@ -131,6 +131,40 @@ fn a_field_that_no_pack_has_is_refused_by_name() {
     check_with(&long, "version = 1", "version = 1", PROMPT, "pack.toml cannot be read: 3");
 }
 
+const HEAD: &str = "format = 1\nname = \"x\"\nversion = 1\ntask = \"image-point\"\nmedia = \"before-text\"\n\n[answer]\n\
+                    kind = \"head\"\nmarkers = [\"<a>\", \"<b>\"]\ngeneration_prompt = false\n";
+
+#[test]
+fn a_pack_of_a_head_has_each_marker_once_and_no_tokens_to_write() {
+    let prompt = "{caption} <a> and <b>";
+    let check =
+        |from: &str, to: &str, prompt: &str, expected: &str| check_with(HEAD, from, to, prompt, expected);
+    check("version = 1", "version = 1", prompt, "x");
+    check(
+        "version = 1",
+        "version = 1\nmax_new_tokens = 5",
+        prompt,
+        "pack.toml: max_new_tokens: a head writes no tokens",
+    );
+    check("version = 1", "version = 1", "{caption} <a>", "prompt.txt: holds <b> 0 times");
+    check("version = 1", "version = 1", "{caption} <a><b><a>", "prompt.txt: holds <a> 2 times");
+    check("\"<b>\"", "\"<a>\"", prompt, "pack.toml: answer.markers: <a> stands twice");
+    check("\"<b>\"", "\"a\"", prompt, "pack.toml: answer.markers: a stands within another");
+    check("\"<b>\"", "\"<b c>\"", prompt, "pack.toml: answer.markers: \"<b c>\" is no token");
+    check(
+        "image-point",
+        "image-pair",
+        prompt,
+        "pack.toml: answer.kind: head is no answer about two pictures",
+    );
+    check("version = 1", "version = 1\nframes_as = \"video\"", prompt, "pack.toml: frames_as: only heads");
+    check_with(DESCRIPTION, "max_new_tokens = 4096\n", "", PROMPT, "pack.toml: max_new_tokens: missing");
+    let pack = Pack::parse(HEAD, prompt).unwrap();
+    let Protocol::Head(kind) = &pack.answer else { panic!("a head") };
+    assert_eq!(kind.cut("x <b><a> y"), [("x ", false), ("<b>", true), ("<a>", true), (" y", false)]);
+    assert_eq!(kind.cut("plain"), [("plain", false)]);
+}
+
 #[test]
 fn a_prompt_has_one_caption_and_the_pinned_hash() {
     check_with(DESCRIPTION, "version", "version", "no hole", "prompt.txt: holds {caption} 0 times");

@@ -85,7 +85,12 @@ fn text(package: &Package, placements: Option<&[Placement]>) -> String {
         ],
         ["needs".to_owned(), format!("ONNX Runtime {}", plain(&m.requires.onnxruntime))],
     ];
-    let mut out: String = rows.iter().map(|[key, value]| format!("{key:<10} {value}\n")).collect();
+    let scores = m.scores.as_ref().map(|scores| {
+        let names = scores.scores.iter().map(|score| score.name.as_str()).chain(scores.total.as_deref());
+        ["scores".to_owned(), plain(&names.collect::<Vec<_>>().join(", ")).into_owned()]
+    });
+    let rows = rows.into_iter().chain(scores);
+    let mut out: String = rows.map(|[key, value]| format!("{key:<10} {value}\n")).collect();
     for (name, graph) in graphs(m) {
         out += &graph_text(name, graph);
     }
