@@ -74,7 +74,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         generation,
         chat_template: None,
         thinking: None,
-        default_pack: "unifiedreward-flex-image",
+        default_pack: "unifiedreward-image-pair",
         // A tied model's head is the embedding table; some tools store the copy all the same, and the
         // reference implementation ignores it.
         ignored: if tied { vec![common::HEAD.to_owned()] } else { Vec::new() },

@@ -23,7 +23,7 @@ pub(super) use original::spec as original;
 /// Name of the family, `model_type` of its configuration in the transformers layout.
 const NAME: &str = "llava_onevision";
 /// Pack used when the caller names none.
-const PACK: &str = "unifiedreward-flex-image";
+const PACK: &str = "unifiedreward-image-pair";
 /// Base of the rotary angles where a file names none.
 const THETA: f64 = 1e4;
 
