@@ -10,6 +10,7 @@ pub mod onnx;
 mod scores;
 mod seal;
 mod tiling;
+mod validate;
 
 pub use manifest::*;
 pub use scores::{Marker, PictureOrder, ReadAt, ReadError, ScoreOutput, Scores};

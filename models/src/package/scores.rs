@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{ManifestError, positive, refuse, within};
+use super::manifest::ManifestError;
+use super::validate::{positive, refuse, within};
 
 /// Most outputs of a head, and most scores that are made of them: the published heads have three.
 const MAX_WIDTH: u64 = 4096;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{ImageProcessing, ManifestError, refuse, within};
+use super::manifest::{ImageProcessing, ManifestError};
+use super::validate::{refuse, within};
 
 /// Most sizes that a picture may be fitted into; published checkpoints list 36.
 const MAX_SIZES: usize = 1 << 10;
