@@ -1,17 +1,19 @@
 //! The sessions of a judge: the vision tower and the slot engine, used by one caller at a time.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::{ArrayView3, Axis, concatenate, s};
+use ndarray::Axis;
 use rewardrt_models::package::{ImageProcessing, Manifest, VisionComponent};
-use rewardrt_models::spec::position::grid_rows;
+use rewardrt_models::spec::position::{Span, grid_rows};
 
+use super::cache::{self, VisionCache};
 use crate::Error;
 use crate::decode;
 use crate::preprocess::Patches;
 use crate::session::{DecoderSession, Features, VisionInput, VisionSession};
 
-/// Most patches of one vision run: sixteen pictures of 512x512. More in a run is not faster, only larger.
+/// Most patches of one vision run: sixteen grids of 512x512. More in a run is not faster, only larger.
 const PATCHES_PER_RUN: usize = 16 * 1024;
 
 /// Sessions and what they need to know of the package.
@@ -25,73 +27,97 @@ struct Vision {
     session: Box<dyn VisionSession>,
     component: VisionComponent,
     image: ImageProcessing,
+    cache: VisionCache,
+}
+
+/// Pictures that were seen.
+pub(super) struct Seen {
+    /// The features of each picture, in order; none where the package has no tower.
+    pub(super) features: Vec<Arc<Features>>,
+    /// Whether each picture's features were there already.
+    pub(super) reused: Vec<bool>,
+    /// Milliseconds that it took.
+    pub(super) ms: f64,
+}
+
+impl Seen {
+    /// Tokens of the pictures that did not go through the tower; `spans` are all of them, in order.
+    pub(super) fn reused_tokens(&self, spans: &[Span]) -> usize {
+        spans.iter().zip(&self.reused).filter(|(_, reused)| **reused).map(|(span, _)| span.tokens()).sum()
+    }
+
+    /// The features of all pictures one after the other; absent when there are none.
+    pub(super) fn join(&self) -> Result<Option<Arc<Features>>, Error> {
+        if self.features.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Features::join(&self.features)?)))
+    }
 }
 
 impl Engine {
+    /// An engine that keeps features of at most `cache` bytes.
     pub(super) fn new(
         manifest: &Manifest,
         decoder: Box<dyn DecoderSession>,
         session: Option<Box<dyn VisionSession>>,
+        cache: usize,
     ) -> Engine {
         let vision = session.zip(manifest.vision.clone()).zip(manifest.image.clone());
-        let vision = vision.map(|((session, component), image)| Vision { session, component, image });
+        let vision = vision.map(|((session, component), image)| Vision {
+            session,
+            component,
+            image,
+            cache: VisionCache::new(cache),
+        });
         Engine { vision, decoder: decode::Engine::new(decoder, &manifest.decoder.position) }
     }
 
-    /// The features of pictures, in order, and the milliseconds that they took.
-    pub(super) fn see(&mut self, pictures: &[Patches]) -> Result<(Vec<Features>, f64), Error> {
+    /// The features of pictures, in order. Each content goes through the tower once, as long as the cache keeps it.
+    pub(super) fn see(&mut self, pictures: &[Patches]) -> Result<Seen, Error> {
         let start = Instant::now();
-        let mut features = Vec::with_capacity(pictures.len());
-        if let Some(vision) = self.vision.as_mut().filter(|_| !pictures.is_empty()) {
-            for run in runs(pictures) {
-                features.extend(vision.run(run)?);
+        let (mut features, mut reused) = (Vec::new(), Vec::new());
+        if let Some(vision) = &mut self.vision {
+            for picture in pictures {
+                let (seen, known) = vision.see(picture)?;
+                features.push(seen);
+                reused.push(known);
             }
         }
-        Ok((features, start.elapsed().as_secs_f64() * 1e3))
+        Ok(Seen { features, reused, ms: start.elapsed().as_secs_f64() * 1e3 })
     }
 }
 
 impl Vision {
-    /// Features of pictures whose grids have one size.
-    fn run(&mut self, pictures: &[Patches]) -> Result<Vec<Features>, Error> {
-        let Some(first) = pictures.first() else { return Ok(Vec::new()) };
-        let [_, rows, columns] = first.grid.map(|n| n as usize);
+    /// The features of a picture, and whether they were there already.
+    fn see(&mut self, picture: &Patches) -> Result<(Arc<Features>, bool), Error> {
+        if self.cache.is_off() {
+            return Ok((Arc::new(self.run(picture)?), false));
+        }
+        let key = cache::key(picture);
+        if let Some(known) = self.cache.get(&key) {
+            return Ok((known, true));
+        }
+        let features = Arc::new(self.run(picture)?);
+        self.cache.put(key, &features);
+        Ok((features, false))
+    }
+
+    /// Features of one picture, by as many runs as its grids take. No other picture is in them: a product of another
+    /// shape may add up in another order, and then a picture's last bits would depend on what the cache knew.
+    fn run(&mut self, picture: &Patches) -> Result<Features, Error> {
+        let [_, rows, columns] = picture.grid.map(|n| n as usize);
         let grid = grid_rows(&self.component, self.image.merge_size as usize, rows, columns);
-        let unstacked = |e| Error::Request(format!("pictures of one size do not stack: {e}"));
-        let grids: Vec<ArrayView3<f32>> =
-            pictures.iter().map(|p| p.grids().map_err(unstacked)).collect::<Result<_, _>>()?;
-        let stacked = concatenate(Axis(0), &grids).map_err(unstacked)?;
+        let grids = picture
+            .grids()
+            .map_err(|e| Error::Request(format!("the patches of a picture are not its grids: {e}")))?;
         let mut parts = Vec::new();
-        for patches in stacked.axis_chunks_iter(Axis(0), (PATCHES_PER_RUN / (rows * columns).max(1)).max(1)) {
+        for patches in grids.axis_chunks_iter(Axis(0), (PATCHES_PER_RUN / (rows * columns).max(1)).max(1)) {
             parts.push(self.session.run(&VisionInput { patches, grid: &grid })?);
         }
-        let all = Features::join(&parts)?;
-        let each = all.rows.nrows() / stacked.len_of(Axis(0)).max(1);
-        let mut start = 0;
-        let split = pictures.iter().map(|picture| {
-            let part = s![start..start + each * picture.grid[0] as usize, ..];
-            start += each * picture.grid[0] as usize;
-            Features {
-                rows: picture.tokens(all.rows.slice(part).to_owned()),
-                deepstack: all.deepstack.iter().map(|table| table.slice(part).to_owned()).collect(),
-            }
-        });
-        Ok(split.collect())
+        let Features { rows, deepstack } = Features::join(&parts)?;
+        Ok(Features { rows: picture.tokens(rows), deepstack })
     }
-}
-
-/// Neighbouring pictures whose grids have one size, within [`PATCHES_PER_RUN`] or a single one.
-fn runs(pictures: &[Patches]) -> Vec<&[Patches]> {
-    let mut runs = Vec::new();
-    let mut rest = pictures;
-    while let Some(first) = rest.first() {
-        let most = (PATCHES_PER_RUN / first.rows().max(1)).max(1);
-        let same = rest.iter().take(most).take_while(|p| p.grid[1..] == first.grid[1..]).count();
-        let (run, after) = rest.split_at(same);
-        runs.push(run);
-        rest = after;
-    }
-    runs
 }
 
 #[cfg(test)]
@@ -103,20 +129,6 @@ mod tests {
 
     use super::*;
     use crate::session::SessionError;
-
-    /// Grids in, lengths of the runs out.
-    fn check(grids: &[[u32; 3]], expected: &[usize]) {
-        let pictures: Vec<Patches> =
-            grids.iter().map(|&grid| Patches { grid, values: Vec::new(), packing: None }).collect();
-        let lengths: Vec<usize> = runs(&pictures).iter().map(|r| r.len()).collect();
-        assert_eq!(lengths, expected);
-    }
-
-    #[test]
-    fn neighbours_of_one_size_share_a_run() {
-        check(&[[1, 4, 4], [1, 4, 4], [1, 4, 6], [1, 4, 4]], &[2, 1, 1]);
-        check(&[], &[]);
-    }
 
     /// Gives each grid the first value of its patches as its one feature, and counts the grids of every run.
     struct Echo(Arc<Mutex<Vec<usize>>>);
@@ -130,7 +142,7 @@ mod tests {
         }
     }
 
-    fn vision(session: Echo) -> Vision {
+    fn vision(session: Echo, cache: usize) -> Vision {
         let graph =
             Graph { file: String::new(), weights: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
         let component = VisionComponent {
@@ -154,31 +166,69 @@ mod tests {
             resample: Resample::BicubicTorch,
             tiling: None,
         };
-        Vision { session: Box::new(session), component, image }
+        Vision { session: Box::new(session), component, image, cache: VisionCache::new(cache) }
+    }
+
+    /// A picture of this many grids of one size, whose first values count from `first`.
+    fn picture(first: usize, grids: usize, side: usize) -> Patches {
+        Patches {
+            grid: [grids as u32, side as u32, side as u32],
+            values: (first..first + grids).flat_map(|grid| vec![grid as f32; side * side]).collect(),
+            packing: None,
+        }
+    }
+
+    /// Pictures (first value, grids, side) seen one after the other with a cache of this many bytes: the lengths of
+    /// the runs, and which pictures were there already. What is seen must be the same whatever the cache.
+    fn check(cache: usize, pictures: &[(usize, usize, usize)], runs: &[usize], reused: &[bool]) {
+        let lengths = Arc::new(Mutex::new(Vec::new()));
+        let mut vision = vision(Echo(lengths.clone()), cache);
+        let mut known = Vec::new();
+        for &(first, grids, side) in pictures {
+            let (seen, there) = vision.see(&picture(first, grids, side)).unwrap();
+            let expected: Vec<f32> = (first..first + grids).map(|grid| grid as f32).collect();
+            assert_eq!(seen.rows.iter().copied().collect::<Vec<f32>>(), expected);
+            known.push(there);
+        }
+        assert_eq!((&lengths.lock().unwrap()[..], &known[..]), (runs, reused));
     }
 
     #[test]
     fn a_picture_of_many_grids_takes_several_runs_and_keeps_their_order() {
-        let side = 64;
-        let patches = side * side;
-        let picture = |first: usize, grids: usize| Patches {
-            grid: [grids as u32, side as u32, side as u32],
-            values: (first..first + grids).flat_map(|grid| vec![grid as f32; patches]).collect(),
-            packing: None,
-        };
-        let runs = Arc::new(Mutex::new(Vec::new()));
-        let seen = vision(Echo(runs.clone())).run(&[picture(0, 5), picture(5, 4)]).unwrap();
-        assert_eq!(*runs.lock().unwrap(), [4, 4, 1]);
-        let values = |features: &Features| features.rows.iter().copied().collect::<Vec<f32>>();
-        assert_eq!(
-            seen.iter().map(values).collect::<Vec<_>>(),
-            [vec![0., 1., 2., 3., 4.], vec![5., 6., 7., 8.]]
-        );
+        check(0, &[(0, 9, 64), (9, 2, 64)], &[4, 4, 1, 2], &[false; 2]);
     }
 
     #[test]
     fn a_run_is_bounded_and_never_empty() {
-        check(&[[1, 128, 64]; 5], &[2, 2, 1]);
-        check(&[[1, 256, 256]; 2], &[1, 1]);
+        check(0, &[(0, 5, 96), (0, 2, 256)], &[1; 7], &[false; 2]);
+        check(0, &[(0, 20, 32)], &[16, 4], &[false]);
+    }
+
+    #[test]
+    fn a_content_is_seen_once_and_a_size_is_part_of_it() {
+        let pictures = [(1, 1, 4), (2, 1, 4), (1, 1, 4), (1, 1, 8), (2, 1, 4)];
+        check(1024, &pictures, &[1; 3], &[false, false, true, false, true]);
+        check(0, &pictures, &[1; 5], &[false; 5]);
+        // Room for one picture of one value.
+        check(4, &[(1, 1, 4), (1, 1, 4), (2, 1, 4), (1, 1, 4)], &[1; 3], &[false, true, false, false]);
+    }
+
+    #[test]
+    fn a_run_that_fails_is_not_remembered() {
+        struct Fails(usize);
+        impl VisionSession for Fails {
+            fn run(&mut self, _: &VisionInput<'_>) -> Result<Features, SessionError> {
+                self.0 += 1;
+                match self.0 {
+                    1 => Err(SessionError::Input("once".into())),
+                    _ => Ok(Features { rows: Array2::zeros((1, 1)), deepstack: Vec::new() }),
+                }
+            }
+        }
+        let mut vision = Vision { session: Box::new(Fails(0)), ..vision(Echo(Arc::default()), 1024) };
+        let picture = picture(1, 1, 4);
+        assert!(vision.see(&picture).is_err());
+        assert!(!vision.see(&picture).unwrap().1);
+        assert!(vision.see(&picture).unwrap().1);
     }
 }

@@ -1,7 +1,6 @@
 //! `generate`: a chat, continued.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::prompt::segment::MediaKind;
@@ -12,7 +11,6 @@ use super::prepare::{self, Wish};
 use super::types::{FinishReason, Generate, Generation, Picture, Timing, Usage};
 use crate::Error;
 use crate::decode::{Completion, Finish};
-use crate::session::Features;
 
 pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> {
     let start = Instant::now();
@@ -43,21 +41,20 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
     let preprocess = start.elapsed().as_secs_f64() * 1e3;
 
     let mut engine = inner.engine()?;
-    let (features, vision) = engine.see(&patches)?;
-    let features = if features.is_empty() { None } else { Some(Arc::new(Features::join(&features)?)) };
+    let seen = engine.see(&patches)?;
     let wish = Wish {
         sampling: inner.sampling(asked.sampling),
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
         watch: Vec::new(),
     };
-    let done = engine.decoder.run_one(prepare::request(&prompt, &spans, features, wish))?;
+    let done = engine.decoder.run_one(prepare::request(&prompt, &spans, seen.join()?, wish))?;
     drop(engine);
 
     let timing = Timing {
         load: inner.load_ms,
         preprocess,
-        vision,
+        vision: seen.ms,
         prefill: done.prefill.as_secs_f64() * 1e3,
         decode: done.decode.as_secs_f64() * 1e3,
     };
@@ -65,6 +62,7 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         prompt_tokens: prompt.ids.len(),
         new_tokens: done.new_ids.len(),
         vision_tokens: prompt.vision_tokens(),
+        vision_reused: seen.reused_tokens(&spans),
     };
     Ok(Generation {
         text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,

@@ -4,12 +4,14 @@
 //! guessing. A verdict that could not be read is a status, and a request that could not be run is an error.
 
 mod builder;
+mod cache;
 mod candidate;
 mod compare;
 mod engine;
 mod generate;
 mod head;
 mod item;
+mod pair;
 mod prepare;
 mod question;
 mod score;
@@ -21,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rewardrt_models::package::Manifest;
 use rewardrt_models::prompt::pack::Pack;
 
-pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, JudgeBuilder};
+pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE, JudgeBuilder};
 pub use candidate::Candidate;
 pub use item::{Item, Score, ScoreOptions};
 pub use types::*;

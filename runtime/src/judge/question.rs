@@ -14,6 +14,7 @@ use crate::text::{Message, Part};
 
 /// A question about one candidate or two. In the order of the prompt: what is shown beside the candidates, then
 /// the pictures of each; a candidate in words has none.
+#[derive(Clone)]
 pub(super) struct Question<'a> {
     /// Caption, instruction or question.
     pub(super) prompt: &'a str,
@@ -27,7 +28,15 @@ pub(super) struct Question<'a> {
     pub(super) max_new_tokens: Option<usize>,
 }
 
-impl Question<'_> {
+impl<'q> Question<'q> {
+    /// The same with its candidates in the other order.
+    pub(super) fn flipped(&self) -> Question<'q> {
+        let mut other = self.clone();
+        other.candidates.reverse();
+        other.answers.reverse();
+        other
+    }
+
     /// Refuses what this package and pack cannot be asked.
     pub(super) fn check<'a>(&self, inner: &'a Inner) -> Result<&'a ImageProcessing, Error> {
         let refuse = |text: String| Err(Error::Request(text));

@@ -1,6 +1,5 @@
 //! `score`: one candidate, its named scores.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::spec::position::Span;
@@ -11,9 +10,8 @@ use super::item::{Item, Score};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{Timing, Usage};
-use super::{Inner, compare, head};
+use super::{Inner, head, pair};
 use crate::Error;
-use crate::session::Features;
 use crate::text::RenderOptions;
 
 pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
@@ -49,9 +47,8 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
     let preprocess = start.elapsed().as_secs_f64() * 1e3;
 
     let mut engine = inner.engine()?;
-    let (features, vision) = engine.see(&patches)?;
-    let features = Some(Arc::new(Features::join(&features)?));
-    let request = prepare::request(&prompt, &spans, features, wish);
+    let seen = engine.see(&patches)?;
+    let request = prepare::request(&prompt, &spans, seen.join()?, wish);
     let request = match rule {
         Some(rule) => head::request(rule, request)?,
         None => request,
@@ -66,7 +63,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         }
         None => {
             let text = inner.encoder.tokenizer().decode(&done.new_ids, true).text;
-            let outcome = verdict::score(&text, compare::finish(&done), &inner.pack.answer);
+            let outcome = verdict::score(&text, pair::finish(&done), &inner.pack.answer);
             (Some(text), outcome)
         }
     };
@@ -84,11 +81,12 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
             prompt_tokens: prompt.ids.len(),
             new_tokens: done.new_ids.len(),
             vision_tokens: prompt.vision_tokens(),
+            vision_reused: seen.reused_tokens(&spans),
         },
         timing_ms: Timing {
             load: inner.load_ms,
             preprocess,
-            vision,
+            vision: seen.ms,
             prefill: done.prefill.as_secs_f64() * 1e3,
             decode: done.decode.as_secs_f64() * 1e3,
         },

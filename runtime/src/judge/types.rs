@@ -1,5 +1,6 @@
 //! Requests and results, with the field names of the public JSON.
 
+use std::iter::Sum;
 use std::path::PathBuf;
 
 use rewardrt_models::package::GenerationDefaults;
@@ -91,6 +92,13 @@ pub struct CompareOptions {
     pub max_new_tokens: Option<usize>,
     /// How files become pixels.
     pub pixels: PixelRule,
+}
+
+impl CompareOptions {
+    /// What is asked of the model.
+    pub(super) fn mode(&self) -> Mode {
+        if self.verdict_only { Mode::VerdictOnly } else { Mode::Report }
+    }
 }
 
 /// How tokens are chosen.
@@ -225,6 +233,20 @@ pub struct Usage {
     pub new_tokens: usize,
     /// Tokens of the prompt that are pictures.
     pub vision_tokens: usize,
+    /// Those of them whose picture did not go through the vision tower for this prompt: it was seen before, for another
+    /// prompt of this request or for an earlier request.
+    pub vision_reused: usize,
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Usage>>(all: I) -> Usage {
+        all.fold(Usage::default(), |sum, one| Usage {
+            prompt_tokens: sum.prompt_tokens + one.prompt_tokens,
+            new_tokens: sum.new_tokens + one.new_tokens,
+            vision_tokens: sum.vision_tokens + one.vision_tokens,
+            vision_reused: sum.vision_reused + one.vision_reused,
+        })
+    }
 }
 
 /// Wall time in milliseconds. Requests that ran together share their phases' time.

@@ -17,6 +17,8 @@ pub mod stub;
 mod tests;
 pub mod vision;
 
+use std::borrow::Borrow;
+
 use ndarray::{Array2, ArrayView3, Axis, concatenate};
 use rewardrt_models::spec::position::GridRows;
 
@@ -145,13 +147,14 @@ impl Features {
     ///
     /// # Errors
     /// [`SessionError::Input`] when there is none, or when widths or numbers of tables differ.
-    pub fn join(parts: &[Features]) -> Result<Features, SessionError> {
+    pub fn join(parts: &[impl Borrow<Features>]) -> Result<Features, SessionError> {
+        let parts: Vec<&Features> = parts.iter().map(Borrow::borrow).collect();
         let tables = parts.first().map_or(0, |p| p.deepstack.len());
         if parts.iter().any(|p| p.deepstack.len() != tables) {
             return Err(SessionError::Input("features with different numbers of deepstack tables".into()));
         }
         let join = |pick: &dyn Fn(&Features) -> &Array2<f32>| {
-            let views: Vec<_> = parts.iter().map(|p| pick(p).view()).collect();
+            let views: Vec<_> = parts.iter().map(|&p| pick(p).view()).collect();
             concatenate(Axis(0), &views)
                 .map_err(|e| SessionError::Input(format!("features do not join: {e}")))
         };

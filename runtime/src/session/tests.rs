@@ -254,6 +254,6 @@ fn features_of_several_pictures_join_in_order() {
     let joined = Features::join(&[part(1.0, 1), part(2.0, 2)]).unwrap();
     assert_eq!(joined.rows.column(0).to_vec(), [1.0, 2.0, 2.0]);
     assert_eq!(joined.deepstack[0].column(1).to_vec(), [-1.0, -2.0, -2.0]);
-    assert!(Features::join(&[]).is_err());
+    assert!(Features::join(&[] as &[Features]).is_err());
     assert!(Features::join(&[part(1.0, 1), Features { deepstack: vec![], ..part(1.0, 1) }]).is_err());
 }

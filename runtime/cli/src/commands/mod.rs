@@ -88,10 +88,11 @@ pub(crate) fn status(status: Status) -> &'static str {
 /// Tokens and times in one line.
 pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
     format!(
-        "{} prompt tokens ({} of pictures), {} written; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, \
+        "{} prompt tokens ({} of pictures, {} of them reused), {} written; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, \
          prefill {:.0} ms, decode {:.0} ms",
         usage.prompt_tokens,
         usage.vision_tokens,
+        usage.vision_reused,
         usage.new_tokens,
         t.load,
         t.preprocess,
