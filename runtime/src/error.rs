@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rewardrt_models::prompt::pack::PackError;
+use rewardrt_models::verdict::GroupError;
 
 use crate::decode::DecodeError;
 use crate::eval::RowsError;
@@ -112,6 +113,9 @@ pub enum Error {
     /// The request is not one that this package can answer.
     #[error("{0}")]
     Request(String),
+    /// The candidates are no group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// A thread panicked while it held the engine.
     #[error("the engine stopped after a fault of this program; open the package again")]
     Poisoned,
@@ -134,9 +138,11 @@ impl Error {
             Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => {
                 ErrorClass::Input
             }
-            Error::Rows { .. } | Error::Encode(_) | Error::Template(_) | Error::Request(_) => {
-                ErrorClass::Input
-            }
+            Error::Rows { .. }
+            | Error::Encode(_)
+            | Error::Template(_)
+            | Error::Request(_)
+            | Error::Group(_) => ErrorClass::Input,
             Error::Session(_) | Error::Decode(_) | Error::NotFinite | Error::Poisoned => ErrorClass::Other,
         }
     }

@@ -27,4 +27,6 @@ pub mod text;
 pub mod verify;
 
 pub use error::{Error, ErrorClass};
-pub use judge::{Comparison, Generate, Generation, Item, Judge, JudgeBuilder, Picture, Score, Verdict};
+pub use judge::{
+    Comparison, Generate, Generation, Group, Item, Judge, JudgeBuilder, Picture, Ranking, Score, Verdict,
+};

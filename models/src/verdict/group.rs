@@ -16,20 +16,34 @@ const WEIGHTED: [char; 3] = ['A', 'B', 'C'];
 pub const MAX_GROUP: usize = 256;
 
 /// How pairs become rewards. Formula and weights are those of the published trainer for this reward line.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct GroupRules {
     /// Weights of the categories A, B and C.
     pub weights: [f64; 3],
+    /// What a pair without a verdict counts for. It is counted in `pairs_failed` whatever this says.
+    pub failed: FailedPairs,
     /// Paper parity: a failed pair counts as half a win for each side of it, and rewards have three decimals.
-    /// Without it failed pairs are left out, and counted in `pairs_failed`.
     pub upstream: bool,
+}
+
+/// What a pair without a verdict counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailedPairs {
+    /// Nothing: nobody won it.
+    #[default]
+    LeaveOut,
+    /// Half a win for each side of it.
+    Tie,
 }
 
 impl GroupRules {
     /// Weights for pictures: 1, 0.7, 0.7.
-    pub const IMAGES: GroupRules = GroupRules { weights: [1.0, 0.7, 0.7], upstream: false };
+    pub const IMAGES: GroupRules =
+        GroupRules { weights: [1.0, 0.7, 0.7], failed: FailedPairs::LeaveOut, upstream: false };
     /// Weights for videos: 1, 1, 1.
-    pub const VIDEOS: GroupRules = GroupRules { weights: [1.0, 1.0, 1.0], upstream: false };
+    pub const VIDEOS: GroupRules =
+        GroupRules { weights: [1.0, 1.0, 1.0], failed: FailedPairs::LeaveOut, upstream: false };
 }
 
 /// A pair that was asked for: candidate `i` shown first, `j` second.
@@ -155,7 +169,7 @@ pub fn group_rewards(
             return Err(GroupError::Pair { i, j, items });
         }
         let Some(verdict) = &pair.verdict else {
-            if rules.upstream {
+            if rules.upstream || rules.failed == FailedPairs::Tie {
                 overall[i].add(0.5);
                 overall[j].add(0.5);
             }
@@ -291,6 +305,8 @@ mod tests {
         let rewards = check(&pairs, GroupRules::IMAGES, &[Some(1.0), Some(0.0), None], &[0, 1, 2]);
         assert_eq!((rewards.pairs_run, rewards.pairs_failed), (3, 2));
         assert_eq!(rewards.matrix[0], [None, Some(1.0), None]);
+        let tie = GroupRules { failed: FailedPairs::Tie, ..GroupRules::IMAGES };
+        check(&pairs, tie, &[Some(0.3 * 0.75 + 0.7), Some(0.075), Some(0.5)], &[0, 2, 1]);
         let upstream = GroupRules { upstream: true, ..GroupRules::IMAGES };
         // Without any category, the win rate alone is the reward.
         let scores = [Some(0.3 * 0.75 + 0.7), Some(0.075), Some(0.5)];

@@ -23,7 +23,8 @@ mod score;
 pub use category::{CategoryWinner, category_letter};
 pub use consistency::{Flag, flags};
 pub use group::{
-    GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict, group_rewards,
+    FailedPairs, GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict,
+    group_rewards,
 };
 pub use judge::{Finish, MAX_ANSWER_BYTES, Outcome, WinnerSpan, judge};
 pub use kinds::{

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use rewardrt::eval::Format;
+use rewardrt::judge::Pairs;
 use rewardrt::media::PixelRule;
 use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
 
-use crate::commands::{compare, completions, eval, export, generate, inspect, pack, score};
+use crate::commands::{compare, completions, eval, export, generate, inspect, pack, rank, score};
 
 const EXAMPLES: &str = "\
 Examples:
   rewardrt export path/to/checkpoint --out judge --precision int4
   rewardrt compare --model judge --prompt \"a red fox in the snow\" first.png second.png
+  rewardrt rank --model judge --prompt \"a red fox in the snow\" *.png
   rewardrt generate --model judge --messages chat.json --json
   rewardrt doctor
 
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Generate(generate::GenerateArgs),
     /// Judge two pictures, videos given as frames, edits, or answers, for a prompt
     Compare(compare::CompareArgs),
+    /// Put many pictures, videos given as frames, or edits in order, by judging pairs of them
+    Rank(rank::RankArgs),
     /// Score one picture, video given as frames, edit, or answer, for a prompt
     Score(score::ScoreArgs),
     /// Measure how well a package judges labelled pairs
@@ -105,6 +109,21 @@ pub(crate) fn task() -> impl TypedValueParser<Value = Task> {
     let names = Task::ALL.map(|(_, name)| name);
     PossibleValuesParser::new(names)
         .try_map(|name| Task::from_name(&name).ok_or_else(|| format!("{name} is not a task")))
+}
+
+/// Reads which pairs of a group are judged.
+pub(crate) fn pairs() -> impl TypedValueParser<Value = Pairs> {
+    let values = Pairs::ALL.map(|(pairs, name)| {
+        PossibleValue::new(name).help(match pairs {
+            Pairs::All => "every two candidates",
+            Pairs::Circular => "each candidate and the next, the last and the first",
+            Pairs::Swiss => "in rounds, neighbours by win rate who have not met",
+        })
+    });
+    PossibleValuesParser::new(values).try_map(|name| {
+        let found = Pairs::ALL.into_iter().find(|(_, known)| *known == name);
+        found.map(|(pairs, _)| pairs).ok_or_else(|| format!("{name} is no choice of pairs"))
+    })
 }
 
 /// Reads the name of a format of labelled pairs.
@@ -200,6 +219,15 @@ mod tests {
         check("rewardrt score --prompt p a b", "unexpected argument");
         check("rewardrt pack import f --name n --out o", "--task");
         check("rewardrt pack import f --name n --out o --like x", "ok");
+    }
+
+    #[test]
+    fn a_group_has_two_items_and_its_pairs_a_name() {
+        check("rewardrt rank --prompt p a b", "ok");
+        check("rewardrt rank --prompt p a b c --pairs swiss --both-orders --failed tie --upstream", "ok");
+        check("rewardrt rank --prompt p a", "2 values required");
+        check("rewardrt rank a b", "--prompt");
+        check("rewardrt rank --prompt p a b --pairs some", "possible values: all, circular, swiss");
     }
 
     #[test]

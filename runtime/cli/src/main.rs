@@ -39,6 +39,7 @@ fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => commands::inspect::run(&context, &args),
         Command::Generate(args) => commands::generate::run(&context, &args),
         Command::Compare(args) => commands::compare::run(&context, &args),
+        Command::Rank(args) => commands::rank::run(&context, &args),
         Command::Score(args) => commands::score::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Pack(command) => commands::pack::run(&context, &command),

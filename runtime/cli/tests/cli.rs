@@ -142,6 +142,8 @@ fn a_truncated_picture_and_a_missing_one_are_bad_input() {
     let half = half.to_str().unwrap();
     check_refusal(&demo.compare(&whole, half), (4, "bad_input"), &["half.webp", "damaged or cut short"]);
     check_refusal(&demo.compare("no-such.png", &whole), (4, "bad_input"), &["no-such.png"]);
+    let kinds = ["rank", "--model", &demo.package, "--prompt", "p", &whole, &whole, &tree("models/demo")];
+    check_refusal(&kinds, (4, "bad_input"), &["is a picture", "is a set of frames; give all of a kind"]);
     let folder = demo.path("empty");
     fs::create_dir(&folder).unwrap();
     check_refusal(&demo.compare(folder.to_str().unwrap(), &whole), (4, "bad_input"), &["holds no frames"]);
@@ -360,7 +362,7 @@ fn folders_of_frames_are_judged_as_videos() {
     let verdict = document(&demo.compare(first, second));
     assert_eq!(verdict["pack"]["name"], "unifiedreward-flex-video");
     assert!(verdict["winner"].is_string(), "{verdict}");
-    check_refusal(&demo.compare(first, &a), (4, "bad_input"), &["give two of a kind"]);
+    check_refusal(&demo.compare(first, &a), (4, "bad_input"), &["give all of a kind"]);
     let task = [&demo.compare(first, second)[..], &["--task", "image-pair"]].concat();
     check_refusal(&task, (4, "bad_input"), &["two pictures"]);
     let pack =
@@ -536,8 +538,18 @@ fn a_file_of_pairs_that_is_none_is_bad_input() {
 
 #[test]
 fn completions_and_help_name_every_command() {
-    let commands =
-        ["export", "inspect", "generate", "compare", "score", "eval", "pack", "doctor", "completions"];
+    let commands = [
+        "export",
+        "inspect",
+        "generate",
+        "compare",
+        "rank",
+        "score",
+        "eval",
+        "pack",
+        "doctor",
+        "completions",
+    ];
     for shell in ["bash", "zsh", "fish"] {
         let script = out(&check(&["completions", shell], 0));
         for command in commands {

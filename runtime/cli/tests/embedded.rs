@@ -63,6 +63,53 @@ fn the_built_in_judge_is_right_on_every_example_in_the_other_order() {
     judge_examples(true);
 }
 
+/// The document of a ranking of four examples by the built-in model.
+fn rank(prompt: &str, more: &[&str]) -> Value {
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, _) = examples();
+    let items = ["0000a.png", "0001b.png", "0003a.png", "0005a.png"].map(|name| folder.join(name));
+    let mut args = vec!["rank", "--json", "--quiet", "--prompt", prompt];
+    args.extend(items.iter().map(|path| path.to_str().unwrap()));
+    args.extend(more);
+    let output = run(&args, &[("REWARDRT_CACHE", cache.path())]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn of_four_pictures_the_one_that_was_asked_for_is_first() {
+    let right = [
+        ("four blue triangles", 1),
+        ("two orange triangles left of one orange circle", 2),
+        ("one red square", 3),
+    ];
+    for (prompt, best) in right {
+        let ranking = rank(prompt, &[]);
+        assert_eq!(ranking["order"][0], best, "{prompt}: {}", ranking["matrix"]);
+        assert_eq!(ranking["items"][best]["win_rate"], 1.0);
+        assert_eq!((&ranking["pairs_run"], &ranking["pairs_failed"]), (&6.into(), &0.into()));
+        assert_eq!(ranking["matrix"].as_array().unwrap().len(), 4);
+        assert!(ranking["matrix"][0][0].is_null() && ranking["matrix"][0][1].is_f64());
+    }
+}
+
+#[test]
+fn a_ranking_takes_other_pairs_and_both_orders() {
+    let swiss = rank("four blue triangles", &["--pairs", "swiss", "--both-orders"]);
+    assert_eq!(
+        (&swiss["order"][0], &swiss["pairs_run"], &swiss["plan"]),
+        (&1.into(), &8.into(), &"swiss".into())
+    );
+    assert!(swiss["position_consistency"].is_f64());
+    let circular = rank("four blue triangles", &["--pairs", "circular", "--upstream"]);
+    assert_eq!((&circular["order"][0], &circular["pairs_run"]), (&1.into(), &4.into()));
+    assert!(circular["matrix"][0][2].is_null());
+    let usage = &swiss["usage"];
+    let tokens = |name: &str| usage[name].as_u64().unwrap();
+    // Four pictures of one size in sixteen places of eight prompts.
+    assert_eq!(4 * (tokens("vision_tokens") - tokens("vision_reused")), tokens("vision_tokens"));
+}
+
 #[test]
 fn a_damaged_package_is_made_again() {
     let cache = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rewardrt_models::spec::position::Positions;
 
-pub use engine::Engine;
+pub use engine::{Engine, Work};
 pub use sample::Sampling;
 
 use crate::session::{Features, SessionError};

@@ -26,9 +26,9 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         asked.chat.media.iter().map(|m| Picture::Path(PathBuf::from(&m.path))).collect();
     let pictures: Vec<&Picture> = pictures.iter().collect();
     let patches = match &manifest.image {
-        Some(params) => {
-            prepare::patches(&pictures, asked.pixels, params, |i| asked.chat.media[i].path.clone())?
-        }
+        Some(params) => prepare::patches(&pictures, pictures.len(), asked.pixels, params, |i| {
+            asked.chat.media[i].path.clone()
+        })?,
         None if pictures.is_empty() => Vec::new(),
         None => return Err(Error::Request("the package has no vision tower and takes no pictures".into())),
     };

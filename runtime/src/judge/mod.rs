@@ -1,4 +1,4 @@
-//! The library's front door: open a package, compare, score, generate.
+//! The library's front door: open a package, compare, rank, score, generate.
 //!
 //! A [`Judge`] is cheap to clone and shared by threads; they take turns at its engine. What is absent: no HTTP, no
 //! guessing. A verdict that could not be read is a status, and a request that could not be run is an error.
@@ -9,11 +9,14 @@ mod candidate;
 mod compare;
 mod engine;
 mod generate;
+mod group;
 mod head;
 mod item;
 mod pair;
+mod plan;
 mod prepare;
 mod question;
+mod rank;
 mod score;
 mod types;
 
@@ -25,7 +28,9 @@ use rewardrt_models::prompt::pack::Pack;
 
 pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE, JudgeBuilder};
 pub use candidate::Candidate;
+pub use group::{Group, MAX_GROUP_FEATURES, RankOptions, RankTiming, RankedPair, Ranking, Unanswered};
 pub use item::{Item, Score, ScoreOptions};
+pub use plan::Pairs;
 pub use types::*;
 
 use crate::Error;
@@ -70,6 +75,25 @@ impl Judge {
     /// [`Verdict`] of status truncated or invalid.
     pub fn compare(&self, comparison: &Comparison) -> Result<Verdict, Error> {
         compare::run(&self.inner, comparison)
+    }
+
+    /// The order of many candidates, from pairs of them. Each picture is seen once, and the pairs are judged as slots
+    /// come free. Blocks; other threads wait until all pairs of a round are judged.
+    ///
+    /// # Errors
+    /// Everything that keeps the group from being asked, and what kept the first pair from being judged when none could
+    /// be. A pair that fails among others is counted, named, and left out.
+    pub fn rank(&self, group: &Group) -> Result<Ranking, Error> {
+        rank::run(&self.inner, group, &mut |_, _| {})
+    }
+
+    /// The same; `progress` is told the number of pairs that are done, and of all, whenever one is. It must not ask this
+    /// judge anything.
+    ///
+    /// # Errors
+    /// As [`Judge::rank`].
+    pub fn rank_with(&self, group: &Group, progress: &mut dyn FnMut(usize, usize)) -> Result<Ranking, Error> {
+        rank::run(&self.inner, group, progress)
     }
 
     /// How good one candidate is. Blocks; other threads wait for their turn.

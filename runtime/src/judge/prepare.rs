@@ -17,17 +17,18 @@ use crate::preprocess::{self, Patches};
 use crate::session::Features;
 use crate::text::EncodedPrompt;
 
-/// Decodes and prepares the pictures of one prompt in order. `name` says which one an error is about.
+/// Decodes and prepares pictures in order. `of` counts the pictures of their prompt, themselves included; `name` says
+/// which one an error is about.
 pub(super) fn patches(
     pictures: &[&Picture],
+    of: usize,
     rule: PixelRule,
     params: &ImageProcessing,
     name: impl Fn(usize) -> String,
 ) -> Result<Vec<Patches>, Error> {
     let one = |(i, picture): (usize, &&Picture)| {
         let rgb = pixels(picture, rule, || name(i))?;
-        preprocess::prepare(&rgb, params, pictures.len())
-            .map_err(|source| Error::Preprocess { name: name(i), source })
+        preprocess::prepare(&rgb, params, of).map_err(|source| Error::Preprocess { name: name(i), source })
     };
     pictures.iter().enumerate().map(one).collect()
 }

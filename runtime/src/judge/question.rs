@@ -95,7 +95,7 @@ impl<'q> Question<'q> {
             })
             .collect();
         let pictures: Vec<&Picture> = named.iter().map(|(_, picture)| *picture).collect();
-        prepare::patches(&pictures, pixels, params, |i| named[i].0.clone())
+        prepare::patches(&pictures, pictures.len(), pixels, params, |i| named[i].0.clone())
     }
 
     /// What the tower is shown, and what each media part is in the prompt: each picture in order, or the one video.

@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(crate) use show::VERDICT_ONLY;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,7 +101,7 @@ pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode,
     };
     context.output.result(&verdict, || show::text(&verdict, names.each_ref().map(String::as_str)))?;
     if args.verdict_only {
-        context.output.note(show::VERDICT_ONLY);
+        context.output.note(VERDICT_ONLY);
     }
     context.output.note(&super::spent(&verdict.usage, &verdict.timing_ms));
     Ok(ExitCode::SUCCESS)

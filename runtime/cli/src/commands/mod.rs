@@ -23,6 +23,7 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod pack;
 pub(crate) mod question;
+pub(crate) mod rank;
 pub(crate) mod sampling;
 pub(crate) mod score;
 
@@ -88,16 +89,20 @@ pub(crate) fn status(status: Status) -> &'static str {
 /// Tokens and times in one line.
 pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
     format!(
-        "{} prompt tokens ({} of pictures, {} of them reused), {} written; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, \
-         prefill {:.0} ms, decode {:.0} ms",
-        usage.prompt_tokens,
-        usage.vision_tokens,
-        usage.vision_reused,
-        usage.new_tokens,
+        "{}; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, prefill {:.0} ms, decode {:.0} ms",
+        tokens(usage),
         t.load,
         t.preprocess,
         t.vision,
         t.prefill,
         t.decode
+    )
+}
+
+/// Tokens in one line.
+pub(crate) fn tokens(usage: &Usage) -> String {
+    format!(
+        "{} prompt tokens ({} of pictures, {} of them reused), {} written",
+        usage.prompt_tokens, usage.vision_tokens, usage.vision_reused, usage.new_tokens
     )
 }

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 pub(crate) struct Given<'a> {
     /// The pictures and folders of frames, with their paths; all of one kind.
     pub(crate) media: Vec<(&'a Path, &'a Candidate)>,
-    /// How many candidates are judged: 1 or 2.
+    /// How many candidates are judged at a time: 1 or 2.
     pub(crate) candidates: usize,
     /// Whether the source of an edit was given.
     pub(crate) source: bool,
@@ -74,17 +74,16 @@ impl Given<'_> {
     }
 
     fn of_a_kind(&self) -> Result<(), Failure> {
-        match self.media[..] {
-            [(a, first), (b, second)] if first.is_frames() != second.is_frames() => {
-                Err(Failure::Input(format!(
-                    "{} is {}, {} is {}; give two of a kind",
-                    a.display(),
-                    first.kind(),
-                    b.display(),
-                    second.kind()
-                )))
-            }
-            _ => Ok(()),
+        let Some(((a, first), others)) = self.media.split_first() else { return Ok(()) };
+        match others.iter().find(|(_, other)| other.is_frames() != first.is_frames()) {
+            Some((b, second)) => Err(Failure::Input(format!(
+                "{} is {}, {} is {}; give all of a kind",
+                a.display(),
+                first.kind(),
+                b.display(),
+                second.kind()
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -161,7 +160,7 @@ mod tests {
     fn a_task_that_does_not_fit_is_refused_with_what_it_takes() {
         let picture = || Candidate::Picture(Picture::Path("p".into()));
         let video = || Candidate::Frames(vec!["f".into(); 8]);
-        check(&[picture(), video()], (false, 0), None, "give two of a kind");
+        check(&[picture(), video()], (false, 0), None, "give all of a kind");
         check(&[video(), video()], (true, 0), None, "no task takes x (a set of frames)");
         check(
             &[picture()],

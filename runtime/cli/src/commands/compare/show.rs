@@ -8,7 +8,7 @@ use super::super::status;
 use crate::output::{plain, table};
 
 /// What a verdict without a report is worth.
-pub(super) const VERDICT_ONLY: &str = "verdict-only is another method than the model was trained on: it was made to \
+pub(crate) const VERDICT_ONLY: &str = "verdict-only is another method than the model was trained on: it was made to \
                                        write its whole answer. Do not compare these verdicts with full ones.";
 
 /// The verdict in a sentence, then what it rests on.
