@@ -98,7 +98,8 @@ fn unsafe_stands_only_in_the_audited_files() {
 #[test]
 fn nothing_is_left_unfinished() {
     let unfinished = |line: &str| {
-        ["todo!(", "unimplemented!("].iter().any(|m| line.contains(m)) || line.trim() == "#[ignore]"
+        let marked = |name| line.contains(&format!("{name}!("));
+        ["todo", "unimplemented"].into_iter().any(marked) || line.trim() == format!("#[{}]", "ignore")
     };
     check(|_| true, unfinished, "unfinished code, or a test that is ignored without a reason");
 }
