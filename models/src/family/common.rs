@@ -74,15 +74,21 @@ pub(super) fn position(
     }
     // A family's layout is fixed; a file that says otherwise is another architecture.
     rope.only("mrope_interleaved", &[json!(layout == SectionLayout::Interleaved)])?;
-    let sections = rope.sizes("mrope_section")?;
-    let sections = <[usize; 3]>::try_from(sections)
-        .map_err(|_| rope.error("mrope_section", "is not three sections"))?
-        .map(|s| s as u32);
-    if sections.iter().map(|&s| u64::from(s)).sum::<u64>() != (head_dim / 2) as u64 {
-        return Err(rope.error("mrope_section", "does not sum to half of head_dim"));
-    }
+    let sections = sections(&rope, head_dim)?;
     rope.finish()?;
     Ok(PositionRule { theta, rotary_dim: head_dim as u32, sections, layout, tokens_per_second })
+}
+
+/// How many of the `rotated / 2` angles of a head follow each stream.
+pub(super) fn sections(rope: &Reader, rotated: usize) -> Result<[u32; 3], FamilyError> {
+    let sections = <[usize; 3]>::try_from(rope.sizes("mrope_section")?)
+        .map_err(|_| rope.error("mrope_section", "is not three sections"))?
+        .map(|s| s as u32);
+    // Sizes are bounded, so neither the cast nor the sum loses anything.
+    if sections.iter().sum::<u32>() as usize != rotated / 2 {
+        return Err(rope.error("mrope_section", "does not sum to half of the rotated part of head_dim"));
+    }
+    Ok(sections)
 }
 
 /// Base of a tower's axial angles. Absent in transformers 4.x files, where it is a constant of the code.
@@ -165,17 +171,17 @@ fn pixel_bounds(r: &Reader) -> Result<(u64, u64), FamilyError> {
     if r.get("size").is_some() {
         let size = r.object("size")?;
         let named = if size.get("shortest_edge").is_some() { EDGES } else { PIXELS };
-        let bounds = (size.size(named[0])? as u64, size.size(named[1])? as u64);
+        let bounds = (size.area(named[0])?, size.area(named[1])?);
         size.finish()?;
         let agrees =
-            |key: &str, bound: u64| Ok::<_, FamilyError>(r.size_or(key, bound as usize)? as u64 == bound);
+            |key: &str, bound: u64| Ok::<_, FamilyError>(r.get(key).is_none() || r.area(key)? == bound);
         if !agrees("min_pixels", bounds.0)? || !agrees("max_pixels", bounds.1)? {
             return Err(r.error("size", "differs from min_pixels and max_pixels"));
         }
         return Ok(bounds);
     }
     match old {
-        (true, true) => Ok((r.size("min_pixels")? as u64, r.size("max_pixels")? as u64)),
+        (true, true) => Ok((r.area("min_pixels")?, r.area("max_pixels")?)),
         _ => Err(r.error("size", "is missing")),
     }
 }

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::FamilyError;
 
+/// Largest size that a configuration may name, four times the widest vocabulary known (248,320). Products of three sizes,
+/// such as those of a patch or a merged row, then stay within 64 bits.
+const MAX_SIZE: u64 = 1 << 20;
 /// Keys that every configuration object may carry and that change no result of greedy inference.
 const INERT: [&str; 14] = [
     "_name_or_path",
@@ -68,7 +71,7 @@ impl<'a> Reader<'a> {
     /// A positive size.
     ///
     /// # Errors
-    /// When absent, not a whole number, zero, or over 2^32.
+    /// When absent, not a whole number, zero, or over [`MAX_SIZE`].
     pub fn size(&self, key: &str) -> Result<usize, FamilyError> {
         let value = self.get(key).ok_or_else(|| self.error(key, "is missing"))?;
         self.as_size(key, value)
@@ -80,6 +83,16 @@ impl<'a> Reader<'a> {
     /// As [`Reader::size`], but for absence.
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize, FamilyError> {
         self.get(key).map_or(Ok(default), |v| self.as_size(key, v))
+    }
+
+    /// A positive area in pixels, up to 2^32.
+    ///
+    /// # Errors
+    /// When absent, not a whole number, zero, or over 2^32.
+    pub fn area(&self, key: &str) -> Result<u64, FamilyError> {
+        let value = self.get(key).ok_or_else(|| self.error(key, "is missing"))?;
+        let area = value.as_u64().filter(|&n| n > 0 && n <= 1 << 32);
+        area.ok_or_else(|| self.error(key, "is not a whole number within 1..=2^32"))
     }
 
     /// A finite number with a default.
@@ -112,9 +125,9 @@ impl<'a> Reader<'a> {
         let list = self.get(key).and_then(Value::as_array).ok_or_else(|| self.error(key, "is not a list"))?;
         list.iter()
             .map(|v| {
-                v.as_u64()
-                    .and_then(|n| usize::try_from(n).ok())
-                    .ok_or_else(|| self.error(key, "holds something that is not a whole number"))
+                v.as_u64().filter(|&n| n <= MAX_SIZE).and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
+                    self.error(key, &format!("holds something that is no number within 0..={MAX_SIZE}"))
+                })
             })
             .collect()
     }
@@ -204,9 +217,9 @@ impl<'a> Reader<'a> {
     fn as_size(&self, key: &str, value: &Value) -> Result<usize, FamilyError> {
         value
             .as_u64()
-            .filter(|&n| n > 0 && n <= 1 << 32)
+            .filter(|&n| n > 0 && n <= MAX_SIZE)
             .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| self.error(key, "is not a positive whole number"))
+            .ok_or_else(|| self.error(key, &format!("is not a whole number within 1..={MAX_SIZE}")))
     }
 
     fn field(&self, key: &str) -> String {

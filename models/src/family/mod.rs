@@ -4,6 +4,7 @@ mod common;
 pub mod config;
 mod head;
 mod llava_onevision;
+mod parts;
 mod qwen2;
 mod qwen2_5_vl;
 mod qwen2_vl;

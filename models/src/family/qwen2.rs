@@ -8,11 +8,10 @@
 use serde_json::{Value, json};
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common, head};
+use super::{ConfigFiles, FamilyError, common, head, parts};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Head, Linear, Mixer, ModelSpec, Norm,
-    VisionSpec, Weight,
+    AttentionSpec, DecoderLayer, DecoderSpec, Head, Linear, Mixer, ModelSpec, VisionSpec, Weight,
 };
 
 /// What tells one family from another.
@@ -125,7 +124,7 @@ pub(super) fn decoder(
         max_positions: r.size("max_position_embeddings")?,
         embedding,
         layers: (0..layers).map(|i| layer(format!("{prefix}.layers.{i}"), &sizes)).collect(),
-        norm: rms(format!("{prefix}.norm.weight"), hidden, sizes.eps),
+        norm: parts::rms(&format!("{prefix}.norm"), hidden, sizes.eps),
         head: Head::Vocabulary(Linear { weight: head, bias: None }),
         position: position(r, sizes.head_dim)?,
         deepstack: 0,
@@ -152,52 +151,26 @@ fn full_attention(r: &Reader, layers: usize) -> Result<(), FamilyError> {
 }
 
 fn layer(path: String, s: &Sizes) -> DecoderLayer {
-    let weight = |name: &str, outputs: usize, inputs: usize| {
-        Weight::new(format!("{path}.{name}.weight"), &[outputs, inputs])
-    };
-    let linear = |name: &str, outputs: usize, inputs: usize| Linear {
-        weight: weight(name, outputs, inputs),
-        bias: None,
-    };
-    let biased = |name: &str, outputs: usize| Linear {
-        weight: weight(name, outputs, s.hidden),
-        bias: Some(Weight::new(format!("{path}.{name}.bias"), &[outputs])),
-    };
-    let norm = |name: &str| rms(format!("{path}.{name}.weight"), s.hidden, s.eps);
+    let attention = |name: &str| format!("{path}.self_attn.{name}");
+    let biased = |name: &str, outputs: usize| parts::biased(&attention(name), &[outputs, s.hidden]);
+    let norm = |name: &str| parts::rms(&format!("{path}.{name}"), s.hidden, s.eps);
     DecoderLayer {
         input_norm: norm("input_layernorm"),
         mixer: Mixer::Attention(AttentionSpec {
             heads: s.heads,
             kv_heads: s.kv_heads,
             head_dim: s.head_dim,
-            q: biased("self_attn.q_proj", s.heads * s.head_dim),
-            k: biased("self_attn.k_proj", s.kv_heads * s.head_dim),
-            v: biased("self_attn.v_proj", s.kv_heads * s.head_dim),
-            o: linear("self_attn.o_proj", s.hidden, s.heads * s.head_dim),
+            q: biased("q_proj", s.heads * s.head_dim),
+            k: biased("k_proj", s.kv_heads * s.head_dim),
+            v: biased("v_proj", s.kv_heads * s.head_dim),
+            o: parts::unbiased(&attention("o_proj"), &[s.hidden, s.heads * s.head_dim]),
             q_norm: None,
             k_norm: None,
             gate: false,
         }),
         mlp_norm: norm("post_attention_layernorm"),
-        mlp: GatedMlp {
-            gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
-            up: linear("mlp.up_proj", s.intermediate, s.hidden),
-            down: linear("mlp.down_proj", s.hidden, s.intermediate),
-            activation: Activation::Silu,
-        },
+        mlp: parts::decoder_mlp(&format!("{path}.mlp"), s.hidden, s.intermediate),
         path,
-    }
-}
-
-fn rms(name: String, width: usize, eps: f32) -> Norm {
-    Norm::Rms { weight: Weight::new(name, &[width]), eps, offset: 0.0 }
-}
-
-/// A layer of the tower with a bias.
-pub(super) fn linear(path: &str, shape: &[usize]) -> Linear {
-    Linear {
-        weight: Weight::new(format!("{path}.weight"), shape),
-        bias: Some(Weight::new(format!("{path}.bias"), &shape[..1])),
     }
 }
 

@@ -2,13 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::FamilyError;
 use super::super::config::Reader;
-use super::super::qwen2::linear;
+use super::super::{FamilyError, parts};
 use super::names::Names;
-use crate::spec::{
-    Activation, Linear, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight,
-};
+use crate::spec::{Activation, Linear, Merger, Mlp, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
 
 /// Sizes of a tower.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +68,7 @@ impl Tower {
         let [up, down] = names.projector.each_ref();
         let projector = |path: &str, inputs: usize| Linear {
             bias: bias.then(|| Weight::new(format!("{path}.bias"), &[output])),
-            ..linear(path, &[output, inputs])
+            ..parts::biased(path, &[output, inputs])
         };
         VisionSpec {
             hidden,
@@ -80,7 +77,7 @@ impl Tower {
             head_dim: hidden / self.heads,
             patch_dim: 3 * patch * patch,
             merge: 1,
-            patch_embedding: linear(
+            patch_embedding: parts::biased(
                 &format!("{tower}.embeddings.patch_embedding"),
                 &[hidden, 3, patch, patch],
             ),
@@ -106,12 +103,8 @@ impl Tower {
 
     fn block(&self, path: String) -> VisionBlock {
         let hidden = self.hidden;
-        let square = |name: &str| linear(&format!("{path}.self_attn.{name}"), &[hidden, hidden]);
-        let norm = |name: &str| Norm::Layer {
-            weight: Weight::new(format!("{path}.{name}.weight"), &[hidden]),
-            bias: Weight::new(format!("{path}.{name}.bias"), &[hidden]),
-            eps: self.eps,
-        };
+        let square = |name: &str| parts::biased(&format!("{path}.self_attn.{name}"), &[hidden, hidden]);
+        let norm = |name: &str| parts::layer_norm(&format!("{path}.{name}"), hidden, self.eps);
         VisionBlock {
             attention_norm: norm("layer_norm1"),
             qkv: Qkv::Separate { q: square("q_proj"), k: square("k_proj"), v: square("v_proj") },
@@ -119,8 +112,8 @@ impl Tower {
             projection: square("out_proj"),
             mlp_norm: norm("layer_norm2"),
             mlp: Mlp::Plain {
-                up: linear(&format!("{path}.mlp.fc1"), &[self.intermediate, hidden]),
-                down: linear(&format!("{path}.mlp.fc2"), &[hidden, self.intermediate]),
+                up: parts::biased(&format!("{path}.mlp.fc1"), &[self.intermediate, hidden]),
+                down: parts::biased(&format!("{path}.mlp.fc2"), &[hidden, self.intermediate]),
                 activation: Activation::GeluTanh,
             },
             path,

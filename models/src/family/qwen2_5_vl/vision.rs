@@ -3,11 +3,9 @@
 use serde_json::json;
 
 use super::super::config::Reader;
-use super::super::qwen2::{Tower, linear, patches};
-use super::super::{FamilyError, common};
-use crate::spec::{
-    Activation, GatedMlp, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight,
-};
+use super::super::qwen2::{Tower, patches};
+use super::super::{FamilyError, common, parts};
+use crate::spec::{Activation, GatedMlp, Mlp, PatchPosition, Qkv, VisionBlock, VisionSpec};
 
 /// The tower's norms carry this constant in the reference code, not in the configuration.
 const EPS: f32 = 1e-6;
@@ -47,14 +45,12 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
         rotary_theta: Some(common::axial_theta(r)?),
         window: Some(window),
         blocks: (0..depth).map(block).collect(),
-        merger: Merger {
-            norm: Some(rms(&format!("{prefix}.merger.ln_q"), hidden)),
-            norm_after_merge: false,
-            up: linear(&format!("{prefix}.merger.mlp.0"), &[merged, merged]),
-            down: linear(&format!("{prefix}.merger.mlp.2"), &[output, merged]),
-            activation: Activation::Gelu,
-            path: format!("{prefix}.merger"),
-        },
+        merger: parts::merger(
+            prefix,
+            parts::rms(&format!("{prefix}.merger.ln_q"), hidden, EPS),
+            merged,
+            output,
+        ),
         deepstack: Vec::new(),
         closing: None,
     };
@@ -63,21 +59,17 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
 
 fn block(path: String, hidden: usize, intermediate: usize) -> VisionBlock {
     VisionBlock {
-        attention_norm: rms(&format!("{path}.norm1"), hidden),
-        qkv: Qkv::Packed(linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
+        attention_norm: parts::rms(&format!("{path}.norm1"), hidden, EPS),
+        qkv: Qkv::Packed(parts::biased(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
         window: true,
-        projection: linear(&format!("{path}.attn.proj"), &[hidden, hidden]),
-        mlp_norm: rms(&format!("{path}.norm2"), hidden),
+        projection: parts::biased(&format!("{path}.attn.proj"), &[hidden, hidden]),
+        mlp_norm: parts::rms(&format!("{path}.norm2"), hidden, EPS),
         mlp: Mlp::Gated(GatedMlp {
-            gate: linear(&format!("{path}.mlp.gate_proj"), &[intermediate, hidden]),
-            up: linear(&format!("{path}.mlp.up_proj"), &[intermediate, hidden]),
-            down: linear(&format!("{path}.mlp.down_proj"), &[hidden, intermediate]),
+            gate: parts::biased(&format!("{path}.mlp.gate_proj"), &[intermediate, hidden]),
+            up: parts::biased(&format!("{path}.mlp.up_proj"), &[intermediate, hidden]),
+            down: parts::biased(&format!("{path}.mlp.down_proj"), &[hidden, intermediate]),
             activation: Activation::Silu,
         }),
         path,
     }
-}
-
-fn rms(path: &str, width: usize) -> Norm {
-    Norm::Rms { weight: Weight::new(format!("{path}.weight"), &[width]), eps: EPS, offset: 0.0 }
 }

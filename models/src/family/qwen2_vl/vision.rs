@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::super::config::Reader;
-use super::super::qwen2::{Tower, linear, patches};
-use super::super::{FamilyError, common};
-use crate::spec::{Activation, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
+use super::super::qwen2::{Tower, patches};
+use super::super::{FamilyError, common, parts};
+use crate::spec::{Activation, Mlp, PatchPosition, Qkv, VisionBlock, VisionSpec};
 
 /// The tower's norms carry this constant in the reference code, not in the configuration.
 const EPS: f32 = 1e-6;
@@ -38,14 +38,12 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
         rotary_theta: Some(common::axial_theta(r)?),
         window: None,
         blocks: (0..depth).map(block).collect(),
-        merger: Merger {
-            norm: Some(norm(&format!("{prefix}.merger.ln_q"), hidden)),
-            norm_after_merge: false,
-            up: linear(&format!("{prefix}.merger.mlp.0"), &[merged, merged]),
-            down: linear(&format!("{prefix}.merger.mlp.2"), &[output, merged]),
-            activation: Activation::Gelu,
-            path: format!("{prefix}.merger"),
-        },
+        merger: parts::merger(
+            prefix,
+            parts::layer_norm(&format!("{prefix}.merger.ln_q"), hidden, EPS),
+            merged,
+            output,
+        ),
         deepstack: Vec::new(),
         closing: None,
     };
@@ -54,24 +52,16 @@ pub(super) fn tower(r: &Reader, prefix: &str) -> Result<Tower, FamilyError> {
 
 fn block(path: String, hidden: usize, intermediate: usize) -> VisionBlock {
     VisionBlock {
-        attention_norm: norm(&format!("{path}.norm1"), hidden),
-        qkv: Qkv::Packed(linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
+        attention_norm: parts::layer_norm(&format!("{path}.norm1"), hidden, EPS),
+        qkv: Qkv::Packed(parts::biased(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
         window: false,
-        projection: linear(&format!("{path}.attn.proj"), &[hidden, hidden]),
-        mlp_norm: norm(&format!("{path}.norm2"), hidden),
+        projection: parts::biased(&format!("{path}.attn.proj"), &[hidden, hidden]),
+        mlp_norm: parts::layer_norm(&format!("{path}.norm2"), hidden, EPS),
         mlp: Mlp::Plain {
-            up: linear(&format!("{path}.mlp.fc1"), &[intermediate, hidden]),
-            down: linear(&format!("{path}.mlp.fc2"), &[hidden, intermediate]),
+            up: parts::biased(&format!("{path}.mlp.fc1"), &[intermediate, hidden]),
+            down: parts::biased(&format!("{path}.mlp.fc2"), &[hidden, intermediate]),
             activation: Activation::QuickGelu,
         },
         path,
-    }
-}
-
-fn norm(path: &str, width: usize) -> Norm {
-    Norm::Layer {
-        weight: Weight::new(format!("{path}.weight"), &[width]),
-        bias: Weight::new(format!("{path}.bias"), &[width]),
-        eps: EPS,
     }
 }

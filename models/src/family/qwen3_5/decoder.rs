@@ -3,11 +3,10 @@
 use serde_json::json;
 
 use super::super::config::Reader;
-use super::super::{FamilyError, common};
+use super::super::{FamilyError, common, parts};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, GatedMlp, Head, Linear, Mixer, Norm,
-    Weight,
+    AttentionSpec, DecoderLayer, DecoderSpec, DeltaNetSpec, Head, Linear, Mixer, Norm, Weight,
 };
 
 const PREFIX: &str = "model.language_model";
@@ -126,13 +125,7 @@ fn position(r: &Reader, head_dim: usize) -> Result<PositionRule, FamilyError> {
     if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
         return Err(rope.error("partial_rotary_factor", "does not leave an even part of head_dim"));
     }
-    let sections = rope.sizes("mrope_section")?;
-    let sections = <[usize; 3]>::try_from(sections)
-        .map_err(|_| rope.error("mrope_section", "is not three sections"))?
-        .map(|s| s as u32);
-    if sections.iter().sum::<u32>() as usize != rotary_dim / 2 {
-        return Err(rope.error("mrope_section", "does not sum to half of the rotated part of head_dim"));
-    }
+    let sections = common::sections(&rope, rotary_dim)?;
     rope.finish()?;
     Ok(PositionRule {
         theta,
@@ -154,12 +147,7 @@ fn layer(i: usize, attends: bool, s: &Sizes) -> DecoderLayer {
             Mixer::DeltaNet(delta_net(&format!("{path}.linear_attn"), s))
         },
         mlp_norm: norm("post_attention_layernorm"),
-        mlp: GatedMlp {
-            gate: linear(&format!("{path}.mlp.gate_proj"), s.intermediate, s.hidden),
-            up: linear(&format!("{path}.mlp.up_proj"), s.intermediate, s.hidden),
-            down: linear(&format!("{path}.mlp.down_proj"), s.hidden, s.intermediate),
-            activation: Activation::Silu,
-        },
+        mlp: parts::decoder_mlp(&format!("{path}.mlp"), s.hidden, s.intermediate),
         path,
     }
 }
@@ -205,7 +193,7 @@ fn delta_net(path: &str, s: &Sizes) -> DeltaNetSpec {
 }
 
 fn linear(path: &str, outputs: usize, inputs: usize) -> Linear {
-    Linear { weight: Weight::new(format!("{path}.weight"), &[outputs, inputs]), bias: None }
+    parts::unbiased(path, &[outputs, inputs])
 }
 
 /// Weights are stored as the distance from one.

@@ -3,11 +3,9 @@
 use serde_json::json;
 
 use super::super::config::Reader;
-use super::super::{FamilyError, common};
+use super::super::{FamilyError, common, parts};
 use crate::package::SectionLayout;
-use crate::spec::{
-    Activation, AttentionSpec, DecoderLayer, DecoderSpec, GatedMlp, Head, Linear, Mixer, Norm, Weight,
-};
+use crate::spec::{AttentionSpec, DecoderLayer, DecoderSpec, Head, Linear, Mixer, Weight};
 
 const PREFIX: &str = "model.language_model";
 
@@ -52,7 +50,7 @@ pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSp
         max_positions: r.size("max_position_embeddings")?,
         embedding,
         layers: (0..layers).map(|i| layer(i, &sizes)).collect(),
-        norm: rms(format!("{PREFIX}.norm.weight"), hidden, sizes.eps),
+        norm: parts::rms(&format!("{PREFIX}.norm"), hidden, sizes.eps),
         head: Head::Vocabulary(Linear { weight: head, bias: None }),
         // Each temporal patch of a video is a grid of its own, behind a time stamp in the text.
         position: common::position(r, sizes.head_dim, (5e6, SectionLayout::Interleaved), None)?,
@@ -62,11 +60,10 @@ pub(super) fn spec(r: &Reader, tied: bool, deepstack: usize) -> Result<DecoderSp
 
 fn layer(i: usize, s: &Sizes) -> DecoderLayer {
     let path = format!("{PREFIX}.layers.{i}");
-    let linear = |name: &str, outputs: usize, inputs: usize| Linear {
-        weight: Weight::new(format!("{path}.{name}.weight"), &[outputs, inputs]),
-        bias: None,
+    let linear = |name: &str, outputs: usize, inputs: usize| {
+        parts::unbiased(&format!("{path}.{name}"), &[outputs, inputs])
     };
-    let norm = |name: &str, width: usize| rms(format!("{path}.{name}.weight"), width, s.eps);
+    let norm = |name: &str, width: usize| parts::rms(&format!("{path}.{name}"), width, s.eps);
     DecoderLayer {
         input_norm: norm("input_layernorm", s.hidden),
         mixer: Mixer::Attention(AttentionSpec {
@@ -82,16 +79,7 @@ fn layer(i: usize, s: &Sizes) -> DecoderLayer {
             gate: false,
         }),
         mlp_norm: norm("post_attention_layernorm", s.hidden),
-        mlp: GatedMlp {
-            gate: linear("mlp.gate_proj", s.intermediate, s.hidden),
-            up: linear("mlp.up_proj", s.intermediate, s.hidden),
-            down: linear("mlp.down_proj", s.hidden, s.intermediate),
-            activation: Activation::Silu,
-        },
+        mlp: parts::decoder_mlp(&format!("{path}.mlp"), s.hidden, s.intermediate),
         path,
     }
-}
-
-fn rms(name: String, width: usize, eps: f32) -> Norm {
-    Norm::Rms { weight: Weight::new(name, &[width]), eps, offset: 0.0 }
 }

@@ -96,6 +96,9 @@ fn a_value_that_changes_the_mathematics_is_refused_by_name() {
     check("/vision_config/num_position_embeddings", json!(2305), "num_position_embeddings");
     check("/quantization_config", json!({"bits": 4}), "config.json.quantization_config");
     check("/text_config/tie_word_embeddings", json!(false), "tie_word_embeddings");
+    // Cut to 32 bits, the section would be the published one.
+    check("/text_config/rope_scaling/mrope_section", json!([(1_u64 << 32) + 24, 20, 20]), "mrope_section");
+    check("/vision_config/spatial_merge_size", json!(1_u64 << 31), "spatial_merge_size");
     check("/text_config/hidden_size", json!(0), "text_config.hidden_size");
     check("/model_type", json!("other"), "qwen3_vl");
 }

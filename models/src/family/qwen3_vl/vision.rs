@@ -3,11 +3,9 @@
 use serde_json::json;
 
 use super::super::FamilyError;
-use super::super::common;
 use super::super::config::Reader;
-use crate::spec::{
-    Activation, Linear, Merger, Mlp, Norm, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight,
-};
+use super::super::{common, parts};
+use crate::spec::{Activation, Merger, Mlp, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
 
 const PREFIX: &str = "model.visual";
 /// The tower's norms carry this constant in the reference code, not in the configuration.
@@ -45,7 +43,10 @@ pub(in super::super) fn spec(r: &Reader, blocks: Vec<usize>) -> Result<VisionSpe
         head_dim: hidden / heads,
         patch_dim: 3 * frames * patch * patch,
         merge,
-        patch_embedding: linear(&format!("{PREFIX}.patch_embed.proj"), &[hidden, 3, frames, patch, patch]),
+        patch_embedding: parts::biased(
+            &format!("{PREFIX}.patch_embed.proj"),
+            &[hidden, 3, frames, patch, patch],
+        ),
         position: PatchPosition::Table {
             weight: Weight::new(format!("{PREFIX}.pos_embed.weight"), &[places, hidden]),
             side,
@@ -62,14 +63,14 @@ pub(in super::super) fn spec(r: &Reader, blocks: Vec<usize>) -> Result<VisionSpe
 fn block(i: usize, hidden: usize, intermediate: usize) -> VisionBlock {
     let path = format!("{PREFIX}.blocks.{i}");
     VisionBlock {
-        attention_norm: norm(&format!("{path}.norm1"), hidden),
-        qkv: Qkv::Packed(linear(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
+        attention_norm: parts::layer_norm(&format!("{path}.norm1"), hidden, EPS),
+        qkv: Qkv::Packed(parts::biased(&format!("{path}.attn.qkv"), &[3 * hidden, hidden])),
         window: false,
-        projection: linear(&format!("{path}.attn.proj"), &[hidden, hidden]),
-        mlp_norm: norm(&format!("{path}.norm2"), hidden),
+        projection: parts::biased(&format!("{path}.attn.proj"), &[hidden, hidden]),
+        mlp_norm: parts::layer_norm(&format!("{path}.norm2"), hidden, EPS),
         mlp: Mlp::Plain {
-            up: linear(&format!("{path}.mlp.linear_fc1"), &[intermediate, hidden]),
-            down: linear(&format!("{path}.mlp.linear_fc2"), &[hidden, intermediate]),
+            up: parts::biased(&format!("{path}.mlp.linear_fc1"), &[intermediate, hidden]),
+            down: parts::biased(&format!("{path}.mlp.linear_fc2"), &[hidden, intermediate]),
             activation: Activation::GeluTanh,
         },
         path,
@@ -79,26 +80,11 @@ fn block(i: usize, hidden: usize, intermediate: usize) -> VisionBlock {
 /// The norm sees each patch in the main merger (`norm_width` = hidden) and the merged row in the others.
 fn merger(path: String, norm_width: usize, merged: usize, output: usize) -> Merger {
     Merger {
-        norm: Some(norm(&format!("{path}.norm"), norm_width)),
+        norm: Some(parts::layer_norm(&format!("{path}.norm"), norm_width, EPS)),
         norm_after_merge: norm_width == merged,
-        up: linear(&format!("{path}.linear_fc1"), &[merged, merged]),
-        down: linear(&format!("{path}.linear_fc2"), &[output, merged]),
+        up: parts::biased(&format!("{path}.linear_fc1"), &[merged, merged]),
+        down: parts::biased(&format!("{path}.linear_fc2"), &[output, merged]),
         activation: Activation::Gelu,
         path,
-    }
-}
-
-fn linear(path: &str, shape: &[usize]) -> Linear {
-    Linear {
-        weight: Weight::new(format!("{path}.weight"), shape),
-        bias: Some(Weight::new(format!("{path}.bias"), &shape[..1])),
-    }
-}
-
-fn norm(path: &str, width: usize) -> Norm {
-    Norm::Layer {
-        weight: Weight::new(format!("{path}.weight"), &[width]),
-        bias: Weight::new(format!("{path}.bias"), &[width]),
-        eps: EPS,
     }
 }
