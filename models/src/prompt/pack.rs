@@ -10,7 +10,7 @@ mod text;
 mod write;
 
 pub use builtin::builtin_names;
-pub use frames::{FrameRule, FrameRuleError};
+pub use frames::{FrameBounds, FrameIndexError, FrameRule, FrameRuleError, MAX_FRAMES};
 pub use task::{ANSWER_HOLE, ANSWER_HOLES, CAPTION_HOLE, Candidate, QUESTION_HOLE, Shown, Task, TaskShape};
 pub use text::{Piece, PromptText};
 
