@@ -14,8 +14,11 @@
 //! (chat to ids), [`session`] (ONNX Runtime behind a trait), [`decode`] (ids in, ids out), [`judge`] (all of it).
 //! [`load`] verifies a package before any of them sees it, and [`eval`] measures how well one judges.
 
+mod base64;
 mod error;
+mod figures;
 
+pub mod bench;
 pub mod decode;
 pub mod eval;
 pub mod judge;

@@ -12,7 +12,7 @@ use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
 
-use crate::commands::{compare, completions, eval, export, generate, inspect, pack, rank, score};
+use crate::commands::{bench, compare, completions, eval, export, generate, inspect, pack, rank, score};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Score(score::ScoreArgs),
     /// Measure how well a package judges labelled pairs
     Eval(eval::EvalArgs),
+    /// Measure how fast a package judges on this machine
+    Bench(bench::BenchArgs),
     /// Packs: the prompts and answer protocols of reward models
     #[command(subcommand)]
     Pack(pack::PackCommand),
@@ -243,6 +245,26 @@ mod tests {
         check("rewardrt eval p --format csv", "possible values: rows, genai-bench, mmrb2");
         check("rewardrt eval p --mode fast", "possible values: report, verdict-only, both");
         check("rewardrt eval p --limit 0", "--limit");
+    }
+
+    #[test]
+    fn a_measurement_takes_its_flags_and_refuses_what_cannot_be_measured() {
+        check("rewardrt bench", "ok");
+        check(
+            "rewardrt bench a b c --slots 1,2,4 --group 9 --rate 0.5 --clients 8 --count 100 --seed 7",
+            "ok",
+        );
+        check("rewardrt bench --size 64x48 --verdict-only --html r.html --prompt p", "ok");
+        check("rewardrt bench a", "2 values required");
+        check("rewardrt bench a b --size 64x64", "cannot be used with");
+        check("rewardrt bench --size 64", "is no size");
+        check("rewardrt bench --rate 0", "is no rate");
+        check("rewardrt bench --clients 8", "--rate");
+        check("rewardrt bench --slots 0", "--slots");
+        check("rewardrt bench --slots 1,,2", "--slots");
+        check("rewardrt bench --group 1", "--group");
+        check("rewardrt bench --count 0", "--count");
+        check("rewardrt bench --verdict-only --max-new-tokens 3", "cannot be used with");
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         Command::Rank(args) => commands::rank::run(&context, &args),
         Command::Score(args) => commands::score::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
+        Command::Bench(args) => commands::bench::run(&context, &args),
         Command::Pack(command) => commands::pack::run(&context, &command),
         Command::Doctor => commands::doctor::run(&context),
         Command::Completions(args) => commands::completions::run(&context, &args),

@@ -111,6 +111,39 @@ fn a_ranking_takes_other_pairs_and_both_orders() {
 }
 
 #[test]
+fn the_built_in_judge_is_measured() {
+    let cache = tempfile::tempdir().unwrap();
+    let page = cache.path().join("report.html");
+    let mut args = vec!["bench", "--json", "--quiet", "--size", "64x64", "--count", "3", "--group", "3"];
+    args.extend(["--slots", "2,1", "--rate", "50", "--clients", "2", "--max-new-tokens", "8"]);
+    args.extend(["--seed", "7", "--html", page.to_str().unwrap()]);
+    let output = run(&args, &[("REWARDRT_CACHE", cache.path())]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for part in ["latency", "load"] {
+        let part = &document[part];
+        assert_eq!(part["answers"]["truncated"], 3, "{part}");
+        let times = &part["verdict_ms"];
+        assert_eq!((&times["count"], &times["p95"]), (&3.into(), &Value::Null));
+        let [first, verdict] = [&part["first_token_ms"], times].map(|times| times["p50"].as_f64().unwrap());
+        assert!(0.0 < first && first < verdict, "{part}");
+    }
+    assert_eq!(document["latency"]["new_tokens"], 8.0);
+    let groups = document["throughput"].as_array().unwrap();
+    assert_eq!(groups.iter().map(|group| group["slots"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 1]);
+    for group in groups {
+        assert_eq!((&group["pairs"], &group["new_tokens"]), (&3.into(), &24.into()));
+        assert!(group["verdicts_per_second"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(document["asked"]["pictures"], "drawn, 64x64, seed 7");
+    assert_eq!((&document["asked"]["seed"], &document["load"]["rate"]), (&7.into(), &50.0.into()));
+    assert_eq!(document["model"]["name"], "shapes-judge");
+    assert!(document["software"]["onnxruntime"].as_str().unwrap().starts_with("1."));
+    assert!(document["machine"]["cores"].as_u64().unwrap() > 0);
+    assert!(fs::read_to_string(&page).unwrap().ends_with("</html>\n"));
+}
+
+#[test]
 fn a_damaged_package_is_made_again() {
     let cache = tempfile::tempdir().unwrap();
     let (folder, pairs) = examples();

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::examine::{OrderRecord, Record};
 use super::rows::Label;
-use super::stats::{Calibration, Share, percentile};
+use super::stats::{Calibration, Share};
+use crate::figures::percentile;
 use crate::judge::Mode;
 
 /// All figures; the fields are those of the public JSON.

@@ -1,4 +1,4 @@
-//! The arithmetic of figures: shares with their intervals, percentiles, calibration.
+//! The arithmetic of figures: shares with their intervals, calibration.
 
 use serde::Serialize;
 
@@ -43,12 +43,6 @@ impl Share {
         let high = if count == of { 1.0 } else { (centre + half) / scale };
         Some(Share { count, of, share: p, low, high })
     }
-}
-
-/// The value that a share of the sorted values does not exceed, by nearest rank: `sorted[⌈q n⌉ - 1]`. `q` in (0, 1].
-pub(super) fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
-    let rank = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 /// Whether probabilities mean what they say.
@@ -139,16 +133,6 @@ mod tests {
         check(0, 10, [0.0, 0.0, 0.277_532_8]);
         check(10, 10, [1.0, 0.722_467_2, 1.0]);
         assert_eq!(Share::of(0, 0), None);
-    }
-
-    #[test]
-    fn percentiles_are_values_that_were_seen() {
-        let sorted: Vec<f64> = (1..=10).map(f64::from).collect();
-        for (q, expected) in [(0.5, 5.0), (0.9, 9.0), (0.95, 10.0), (1.0, 10.0), (0.001, 1.0)] {
-            assert_eq!(percentile(&sorted, q), Some(expected), "{q}");
-        }
-        assert_eq!(percentile(&[3.0], 0.5), Some(3.0));
-        assert_eq!(percentile(&[], 0.5), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod bytes;
 pub mod chat;
 mod encode;
-mod strftime;
+pub(crate) mod strftime;
 mod template;
 mod tojson;
 mod tokenizer;

@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// The directive that is not known.
-pub(super) fn strftime(unix: u64, format: &str) -> Result<String, String> {
+pub(crate) fn strftime(unix: u64, format: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = format.chars();
     while let Some(c) = rest.next() {

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use rewardrt::Judge;
 use rewardrt::judge::{Timing, Usage};
+use rewardrt::{Judge, JudgeBuilder};
 use rewardrt_models::prompt::pack::Task;
 use rewardrt_models::verdict::Status;
 
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use question::Chosen;
 
+pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
@@ -48,6 +49,11 @@ impl Context<'_> {
     /// Loads the named package for judging, else the built-in one, with its own pack when none is chosen. The built-in
     /// model knows pairs of pictures only, and is refused for other tasks.
     pub(crate) fn judge(&self, chosen: Option<Chosen>) -> Result<Judge, Failure> {
+        Ok(self.builder(chosen)?.open(&self.model()?)?)
+    }
+
+    /// What [`Context::judge`] opens the package with.
+    pub(crate) fn builder(&self, chosen: Option<Chosen>) -> Result<JudgeBuilder, Failure> {
         match chosen.as_ref().map(Chosen::task).filter(|task| *task != Task::ImagePair) {
             Some(task) if self.global.model.is_none() => {
                 return Err(Failure::Usage(format!(
@@ -56,17 +62,15 @@ impl Context<'_> {
             }
             _ => {}
         }
-        let model = self.model()?;
-        let mut builder = Judge::builder()
+        let builder = Judge::builder()
             .threads(self.threads())
             .providers(self.global.provider.clone())
             .ort_library(self.global.ort_lib.clone());
-        builder = match chosen {
+        Ok(match chosen {
             Some(Chosen::Pack(pack)) => builder.pack(*pack),
             Some(Chosen::Task(task)) => builder.task(task),
             None => builder,
-        };
-        Ok(builder.open(&model)?)
+        })
     }
 
     /// Threads of an operator: as given, else all cores.

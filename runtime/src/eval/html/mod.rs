@@ -1,47 +1,18 @@
 //! The evaluation as one page for people: plots as inline SVG, no script, nothing fetched.
-//!
-//! Whatever comes from a file or a model (ids, kinds, prompts, names, messages) passes through `Text`, and the
-//! page's own policy forbids scripts and every kind of loading besides.
 
 mod plot;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::{self, Display, Write};
-
-use sha2::{Digest, Sha256};
-
 use super::document::Evaluation;
 use super::examine::Record;
 use super::metrics::Metrics;
-use super::rows::base64;
+use crate::figures::page::{self, Text, figure, table};
+use crate::figures::plot::histogram;
 use crate::judge::Mode;
 
 /// Rows of a list in the page; the rest is counted, and stands in the results file.
 const MAX_LISTED: usize = 200;
-const STYLE: &str = include_str!("page.css");
-
-/// Somebody else's text, as text: `&`, `<`, `>` and quotes become references, control characters a replacement
-/// character.
-pub(crate) struct Text<'a>(pub(crate) &'a str);
-
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                '\n' | '\t' => f.write_char(c)?,
-                c if c.is_control() => f.write_char('\u{fffd}')?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// The page. `records` are those that the evaluation was made of.
 pub fn page(evaluation: &Evaluation, records: &[Record]) -> String {
@@ -65,20 +36,7 @@ pub fn page(evaluation: &Evaluation, records: &[Record]) -> String {
         }
     }
     body += &failures(evaluation);
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{}</title><style>{STYLE}</style></head><body>{body}</body></html>\n",
-        policy(),
-        Text(&title)
-    )
-}
-
-/// Nothing may be loaded and nothing run, whatever a page is made to hold, and no style but its own applies.
-fn policy() -> String {
-    let hash = base64::encode(&Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'")
+    page::page(&title, &body)
 }
 
 fn head(evaluation: &Evaluation, title: &str) -> String {
@@ -101,29 +59,9 @@ fn head(evaluation: &Evaluation, title: &str) -> String {
     out
 }
 
-/// A table: its head, and its rows of cells. Cells are escaped here.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-        cells.map(|cell| format!("<{tag} class=\"text\">{}</{tag}>", Text(cell))).collect::<String>()
-    };
-    let row = |cells: String| format!("<tr>{cells}</tr>");
-    let mut out = String::from("<div class=\"table\"><table>");
-    if !head.is_empty() {
-        out += &row(cells("th", &mut head.iter().copied()));
-    }
-    for line in rows {
-        out += &row(cells("td", &mut line.iter().map(String::as_str)));
-    }
-    out + "</table></div>"
-}
-
 fn figures(metrics: &Metrics) -> String {
     let rows: Vec<Vec<String>> = metrics.lines().into_iter().map(Vec::from).collect();
     table(&[], &rows)
-}
-
-fn figure(name: &str, caption: &str, plots: &str) -> String {
-    format!("<figure><h3>{name}</h3><figcaption>{caption}</figcaption>{plots}</figure>")
 }
 
 fn plots(metrics: &Metrics, records: &[&Record]) -> String {
@@ -148,7 +86,8 @@ fn plots(metrics: &Metrics, records: &[&Record]) -> String {
         let runs = records.iter().flat_map(|record| &record.orders);
         let values: Vec<f64> = runs.map(|run| run.latency_ms).collect();
         let caption = "Time until an order's answer was there.";
-        out += &figure("Latency", caption, &plot::latencies(&values, spread));
+        let marks = [("p50", spread.p50), ("p90", spread.p90), ("p99", spread.p99)];
+        out += &figure("Latency", caption, &histogram("Latency of an order run", &values, &marks));
     }
     out + "</div>"
 }

@@ -1,46 +1,15 @@
-//! The plots, as inline SVG: shapes and text, coloured by the page's style.
+//! The plots that only an evaluation has.
 
-use std::fmt::{self, Display};
-
-use super::Text;
-use crate::eval::metrics::{Answers, Confusion, KindMetrics, Spread};
+use crate::eval::metrics::{Answers, Confusion, KindMetrics};
 use crate::eval::stats::{BINS, Calibration, Share};
 use crate::eval::summary::percent;
+use crate::figures::page::Text;
+use crate::figures::plot::{bar, line, svg, text};
 
 /// Kinds in the plot; a set with more has them all in its document.
 pub(super) const MAX_KINDS: usize = 40;
 /// Characters of a kind's name beside its bar; the whole name appears when it is pointed at.
 const NAME_CHARS: usize = 22;
-/// Bars of a histogram.
-const BARS: usize = 24;
-
-/// An SVG image of this size.
-fn svg(width: f64, height: f64, name: &str, body: &str) -> String {
-    format!(
-        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-         aria-label=\"{}\">{body}</svg>",
-        Text(name)
-    )
-}
-
-fn text(x: f64, y: f64, class: &str, content: impl Display) -> String {
-    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>", Text(&content.to_string()))
-}
-
-fn line(from: (f64, f64), to: (f64, f64), class: &str) -> String {
-    let ((x1, y1), (x2, y2)) = (from, to);
-    format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>")
-}
-
-/// A rectangle that says `title` when it is pointed at.
-fn bar((x, y): (f64, f64), (width, height): (f64, f64), opacity: f64, title: fmt::Arguments<'_>) -> String {
-    format!(
-        "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" class=\"bar\" \
-         fill-opacity=\"{opacity:.2}\"><title>{}</title></rect>",
-        Text(&title.to_string())
-    )
-}
-
 /// A bar a kind, with its interval.
 pub(super) fn kinds(all: &[KindMetrics]) -> String {
     const LEFT: f64 = 180.0;
@@ -151,44 +120,4 @@ pub(super) fn calibration(calibration: &Calibration) -> String {
         "p_first: probability that the first shown is better",
     );
     svg(LEFT + SIDE + 20.0, SIDE + 74.0, &caption, &body)
-}
-
-/// Latencies in milliseconds, with three percentiles marked.
-pub(super) fn latencies(values: &[f64], spread: &Spread) -> String {
-    const LEFT: f64 = 44.0;
-    const WIDTH: f64 = 460.0;
-    const TOP: f64 = 54.0;
-    const HEIGHT: f64 = 180.0;
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let range = (spread.max - low).max(f64::MIN_POSITIVE);
-    let mut counts = [0_usize; BARS];
-    for value in values {
-        counts[(((value - low) / range * BARS as f64) as usize).min(BARS - 1)] += 1;
-    }
-    let most = counts.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let step = WIDTH / BARS as f64;
-    let bottom = TOP + HEIGHT;
-    let mut body = line((LEFT, bottom), (LEFT + WIDTH, bottom), "grid");
-    body += &line((LEFT, TOP), (LEFT + WIDTH, TOP), "grid");
-    body += &text(LEFT - 8.0, TOP + 4.0, "soft end", most);
-    for (at, count) in counts.iter().enumerate() {
-        let height = HEIGHT * *count as f64 / most;
-        let from = |at: usize| low + range * at as f64 / BARS as f64;
-        let title = format_args!("{count} between {:.0} and {:.0} ms", from(at), from(at + 1));
-        body += &bar((LEFT + step * at as f64 + 1.0, bottom - height), (step - 2.0, height), 0.85, title);
-    }
-    for tick in 0..=4 {
-        let share = f64::from(tick) / 4.0;
-        let label = format!("{:.0} ms", low + range * share);
-        body += &text(LEFT + WIDTH * share, bottom + 18.0, "soft middle", label);
-    }
-    let marks = [("p50", spread.p50), ("p90", spread.p90), ("p99", spread.p99)];
-    for (row, (name, value)) in marks.into_iter().enumerate() {
-        // Each on a line of its own: close percentiles must not be written over each other.
-        let (x, y) = (LEFT + WIDTH * (value - low) / range, 12.0 + 15.0 * row as f64);
-        body += &line((x, y + 4.0), (x, bottom), "even");
-        let (class, x) = if x > LEFT + WIDTH / 2.0 { ("end", x - 5.0) } else { ("", x + 5.0) };
-        body += &text(x, y + 4.0, class, format_args!("{name} {value:.0} ms"));
-    }
-    svg(LEFT + WIDTH + 40.0, bottom + 26.0, "Latency of an order run", &body)
 }

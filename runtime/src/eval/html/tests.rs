@@ -3,6 +3,7 @@ use rewardrt_models::verdict::Status;
 
 use super::*;
 use crate::eval::{Format, Label, OrderRecord, Refusal, RowFailure, Source};
+use crate::figures::page::tests::check_page;
 use crate::judge::{FinishReason, ModelInfo};
 use crate::media::PixelRule;
 
@@ -73,52 +74,9 @@ fn made(text: &str) -> String {
     page(&evaluation(text, &records), &records)
 }
 
-/// The names of all tags of a page, and what follows each up to its end.
-fn tags(page: &str) -> Vec<&str> {
-    page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()).collect()
-}
-
 #[test]
-fn hostile_texts_stay_texts() {
-    let (plain, hostile) = (made("plain"), made(HOSTILE));
-    let names = |page| -> Vec<String> {
-        tags(page).iter().map(|tag| tag.split([' ', '/']).next().unwrap_or_default().to_owned()).collect()
-    };
-    assert_eq!(names(&plain), names(&hostile), "a text changed the page's structure");
-    for raw in ["<script", "<img", "onerror=\"", "\u{1b}"] {
-        assert!(!hostile.contains(raw), "{raw} stands in the page");
-    }
-    assert!(hostile.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the text itself must be shown");
-}
-
-#[test]
-fn a_page_loads_nothing_and_runs_nothing() {
-    let page = made("plain");
-    assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-"));
-    for tag in tags(&page) {
-        for word in ["src=", "href=", "url(", " on", "script", "link", "iframe"] {
-            assert!(!tag.contains(word), "{tag} has {word}");
-        }
-    }
-    let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
-    assert!(
-        !style.contains("url(") && !style.contains("@import") && style.contains("prefers-color-scheme: dark")
-    );
-}
-
-#[test]
-fn every_tag_that_opens_is_closed() {
-    let page = made(HOSTILE);
-    let mut open = Vec::new();
-    for tag in tags(&page) {
-        let name = tag.split([' ', '\n']).next().unwrap();
-        match name.strip_prefix('/') {
-            Some(name) => assert_eq!(open.pop(), Some(name), "{tag}"),
-            None if tag.ends_with('/') || ["meta", "!doctype"].contains(&name) => {}
-            None => open.push(name),
-        }
-    }
-    assert!(open.is_empty(), "{open:?}");
+fn a_page_is_whole_loads_nothing_and_keeps_hostile_texts_texts() {
+    check_page(&made("plain"), &made(HOSTILE));
 }
 
 #[test]
@@ -140,7 +98,6 @@ fn all_plots_lists_and_counts_are_there() {
     ] {
         assert!(page.contains(words), "{words} is not in the page");
     }
-    assert!(!page.contains("NaN") && !page.contains("inf"), "a figure is no number");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{Label, MAX_FRAMES, MAX_NAME_BYTES, Media, RowsError, base64};
+use super::{Label, MAX_FRAMES, MAX_NAME_BYTES, Media, RowsError};
+use crate::base64;
 
 /// Start of an embedded picture. What kind of picture it is, its own bytes say.
 const DATA_URI: &str = "data:";

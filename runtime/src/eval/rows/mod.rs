@@ -4,7 +4,6 @@
 //! and the field; a row of a public set that is whole, but asks for what cannot be judged yet, is refused by name
 //! and counted.
 
-pub(crate) mod base64;
 mod fields;
 mod genai_bench;
 mod mmrb2;
