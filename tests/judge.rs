@@ -9,7 +9,7 @@ mod script;
 
 use rewardrt::judge::{CompareOptions, FinishReason, Mode};
 use rewardrt::{Comparison, Error, Judge, Picture, Verdict};
-use rewardrt_models::verdict::{Status, Winner};
+use rewardrt_models::verdict::{Ending, Status, Winner};
 use rewardrt_tests::root;
 use script::{CAPTION, Says, report};
 
@@ -70,6 +70,32 @@ fn an_answer_without_a_report_is_invalid_and_never_a_tie() {
     let nan = report("7", "Image 1", "Image 1").replace("\"score_1\": 7", "\"score_1\": \"nan\"");
     let verdict = check(Says::report(nan), (Status::Invalid, None));
     assert_eq!(verdict.orders[0].problem.as_ref().unwrap().name(), "score_as_text");
+}
+
+/// An answer with words behind it, in each ending: the same verdict, from less and less of the same text.
+#[test]
+fn an_answer_may_end_when_it_is_complete_or_decided_with_the_same_verdict() {
+    let whole = report("7", "Image 2", "Image 1");
+    let says = Says::report(format!("{whole}\nThat is all."));
+    let ask = |ending| {
+        let options = CompareOptions { max_new_tokens: Some(1200), ending, ..CompareOptions::default() };
+        ask(&judge(vec![says.clone()]), options).unwrap()
+    };
+    let written = ask(Ending::Written);
+    assert_eq!((written.status, written.winner), (Status::Inconsistent, Some(Winner::First)));
+    let decided = &whole[..whole.len() - 1];
+    for (ending, text, finish_reason) in [
+        (Ending::Complete, whole.as_str(), FinishReason::Complete),
+        (Ending::Decided, decided, FinishReason::Decided),
+    ] {
+        let verdict = ask(ending);
+        assert_eq!((verdict.text.as_str(), verdict.orders[0].finish_reason), (text, finish_reason));
+        // A byte is a token here.
+        assert_eq!(verdict.usage.new_tokens, text.len());
+        assert_eq!((verdict.status, verdict.winner), (written.status, written.winner));
+        assert_eq!((verdict.p_first, &verdict.report), (written.p_first, &written.report));
+        assert_eq!(verdict.orders[0].flags, written.orders[0].flags);
+    }
 }
 
 #[test]

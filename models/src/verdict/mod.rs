@@ -9,6 +9,7 @@
 
 mod category;
 mod consistency;
+mod ending;
 mod group;
 mod judge;
 mod kinds;
@@ -22,6 +23,7 @@ mod score;
 
 pub use category::{CategoryWinner, category_letter};
 pub use consistency::{Flag, flags};
+pub use ending::Ending;
 pub use group::{
     FailedPairs, GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict,
     group_rewards,

@@ -11,6 +11,7 @@ use rewardrt::media::PixelRule;
 use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::verdict::Ending;
 
 use crate::commands::{bench, compare, completions, eval, export, generate, inspect, pack, rank, score};
 
@@ -146,6 +147,18 @@ pub(crate) fn pixels() -> impl TypedValueParser<Value = PixelRule> {
     PossibleValuesParser::new([reference, displayed]).map(|name| match name.as_str() {
         "displayed" => PixelRule::Displayed,
         _ => PixelRule::Reference,
+    })
+}
+
+/// Reads how much of an answer is waited for.
+pub(crate) fn ending() -> impl TypedValueParser<Value = Ending> {
+    let written = PossibleValue::new("written").help("all that the model writes");
+    let complete = PossibleValue::new("complete").help("the whole answer, and nothing behind it");
+    let decided = PossibleValue::new("decided").help("as much of the answer as decides the verdict");
+    PossibleValuesParser::new([written, complete, decided]).map(|name| match name.as_str() {
+        "complete" => Ending::Complete,
+        "decided" => Ending::Decided,
+        _ => Ending::Written,
     })
 }
 

@@ -2,13 +2,20 @@
 //!
 //! An [`Engine`] owns a decoder session with a number of slots. A request is admitted into a free slot, prefilled in
 //! chunks, decoded a token at a time beside its neighbours, and leaves its slot at the step that ends it. Each
-//! [`Engine::step`] makes one ragged run; who calls it, and when to admit, is for the scheduler above.
+//! [`Engine::step`] makes one run: tokens for all that decode, or a chunk of prompts ([`Shapes`] says how the two take
+//! turns). Who calls it, and when to admit, is for the scheduler above.
 
+mod check;
+mod cost;
 mod engine;
+mod pace;
 mod plan;
 mod sample;
+mod sequence;
+mod settle;
 #[cfg(test)]
 mod tests;
+mod until;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +23,9 @@ use std::time::Duration;
 use rewardrt_models::spec::position::Positions;
 
 pub use engine::{Engine, Work};
+pub use pace::Shapes;
 pub use sample::Sampling;
+pub use until::{Ended, Until};
 
 use crate::session::{Features, SessionError};
 
@@ -37,6 +46,10 @@ pub struct Request {
     pub max_new_tokens: usize,
     /// Tokens that end the answer; the one that did is part of it.
     pub stop: Vec<u32>,
+    /// Whether its tokens may wait for the prompts of others as long as full chunks take, for the sake of all together.
+    pub patient: bool,
+    /// A rule by which the answer ends before a stop token; see [`Until`].
+    pub until: Option<Until>,
     /// Token ids whose log-probabilities are recorded at every step.
     pub watch: Vec<u32>,
     /// Places of the prompt whose output rows are wanted, ascending. With any, the prompt is read and nothing else:
@@ -56,6 +69,8 @@ impl Request {
             sampling: Sampling::Greedy,
             max_new_tokens,
             stop,
+            patient: false,
+            until: None,
             watch: Vec::new(),
             read: Vec::new(),
         }
@@ -125,6 +140,8 @@ impl DecodeError {
 pub enum Finish {
     /// A stop token.
     Stop,
+    /// The request's own rule, [`Request::until`].
+    Until,
     /// `max_new_tokens` were made.
     Length,
 }

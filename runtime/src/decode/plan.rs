@@ -2,70 +2,9 @@
 
 use rewardrt_models::spec::position::Rotary;
 
-use super::Request;
-use super::sample::Sampler;
-use super::{Completion, Finish, Ticket};
+use super::pace::{Pace, Shapes};
+use super::sequence::Sequence;
 use crate::session::{Geometry, StepInput};
-
-/// A sequence in a slot.
-pub(super) struct Sequence {
-    pub(super) ticket: Ticket,
-    pub(super) request: Request,
-    pub(super) sampler: Sampler,
-    /// Tokens whose keys and values are in the slot.
-    pub(super) cached: usize,
-    /// What was made so far.
-    pub(super) made: Completion,
-}
-
-impl Sequence {
-    pub(super) fn new(ticket: Ticket, request: Request) -> Sequence {
-        let made = Completion {
-            new_ids: Vec::new(),
-            finish: Finish::Length,
-            logprobs: Vec::new(),
-            watched: Vec::new(),
-            rows: Vec::new(),
-            prefill: Default::default(),
-            decode: Default::default(),
-        };
-        Sequence { ticket, sampler: Sampler::new(request.sampling, &request.ids), request, cached: 0, made }
-    }
-
-    /// Tokens known so far: prompt and answer.
-    pub(super) fn len(&self) -> usize {
-        self.request.ids.len() + self.made.new_ids.len()
-    }
-
-    pub(super) fn prefilling(&self) -> bool {
-        self.cached < self.request.ids.len()
-    }
-
-    /// Places whose output rows a run over the next `new` tokens gives: those to be read, or the last one when it is
-    /// the end of what is known.
-    pub(super) fn wanted(&self, new: usize) -> impl Iterator<Item = usize> {
-        let part = self.cached..self.cached + new;
-        let last = (self.request.read.is_empty() && new > 0 && part.end == self.len()).then(|| part.end - 1);
-        let inside = move |place: &usize| part.contains(place);
-        self.request.read.iter().copied().filter(inside).chain(last)
-    }
-
-    /// Tokens that the next run may take.
-    fn waiting(&self, columns: usize) -> usize {
-        (self.len() - self.cached).min(columns)
-    }
-
-    /// Id, positions and feature row of the token at `place`.
-    fn token(&self, place: usize) -> (u32, [i64; 3], i64) {
-        let prompt = self.request.ids.len();
-        if place < prompt {
-            let positions = self.request.positions.tokens[place];
-            return (self.request.ids[place], positions, self.request.feature_rows[place]);
-        }
-        let made = place - prompt;
-        (self.made.new_ids[made], [self.request.positions.next + made as i64; 3], -1)
-    }
-}
 
 /// A run: the first slot, and the new tokens of it and its neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,30 +14,66 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The next run, or `None` when no slot has work.
-    ///
-    /// Prompts come first: a slot is prefilled once before it decodes, so nobody waits longer than the other slots'
-    /// prompts, and decode runs are as full as they can be. A run is dense, `slots x columns`, so a prefill run
-    /// takes neighbours only while the whole stays within the columns of one full chunk. Each sequence's chunks
-    /// start at multiples of the chunk size whatever its neighbours do.
-    pub(super) fn next(slots: &[Option<Sequence>], columns: usize) -> Option<Plan> {
-        let live = |i: usize| slots[i].as_ref();
-        let prefilling = |i: usize| live(i).filter(|s| s.prefilling()).map(|s| s.waiting(columns));
-        if let Some(first) = (0..slots.len()).find(|&i| prefilling(i).is_some()) {
-            let mut new: Vec<usize> = Vec::new();
-            let mut widest = 0;
-            for waiting in (first..slots.len()).map_while(prefilling) {
-                widest = widest.max(waiting);
-                if !new.is_empty() && (new.len() + 1) * widest > columns {
-                    break;
-                }
-                new.push(waiting);
+    /// The next run, or `None` when no slot has work. Where some read their prompts and others decode they take turns.
+    pub(super) fn next(slots: &[Option<Sequence>], columns: usize, pace: &mut Pace) -> Option<Plan> {
+        let reading = (0..slots.len()).filter(|&i| prefilling(slots, i));
+        let oldest = reading.min_by_key(|&i| slots[i].as_ref().map(|s| s.ticket));
+        let step = Plan::step(slots, pace.shapes);
+        let Some(oldest) = oldest else {
+            pace.read = false;
+            return step;
+        };
+        let Some(step) = step else {
+            pace.read = false;
+            return Some(match pace.shapes {
+                Shapes::Measured => Plan::prompts(slots, columns),
+                Shapes::Fixed => Plan::chunk(slots, oldest, columns),
+            });
+        };
+        let patient = step.rows().all(|(slot, _)| slots[slot].as_ref().is_none_or(|s| s.request.patient));
+        let chunk = pace.chunk((step.cells(), patient), columns);
+        pace.read = chunk.is_some();
+        Some(chunk.map_or(step, |most| Plan::chunk(slots, oldest, most)))
+    }
+
+    /// A token for each slot that decodes; `None` when none does.
+    fn step(slots: &[Option<Sequence>], shapes: Shapes) -> Option<Plan> {
+        let decodes = |&i: &usize| slots[i].as_ref().is_some_and(|s| !s.prefilling());
+        let first = (0..slots.len()).find(decodes)?;
+        let last = (0..slots.len()).rfind(decodes)?;
+        let (first, last) = if shapes == Shapes::Fixed { (0, slots.len() - 1) } else { (first, last) };
+        Some(Plan { first, new: (first..=last).map(|i| usize::from(decodes(&i))).collect() })
+    }
+
+    /// A part of one prompt.
+    fn chunk(slots: &[Option<Sequence>], slot: usize, most: usize) -> Plan {
+        Plan { first: slot, new: vec![slots[slot].as_ref().map_or(0, |s| s.waiting(most))] }
+    }
+
+    /// Parts of prompts that nobody waits for. A run is dense, `slots x columns`, so neighbours are taken only while the
+    /// whole stays within the columns of one full chunk.
+    fn prompts(slots: &[Option<Sequence>], columns: usize) -> Plan {
+        let first = (0..slots.len()).find(|&i| prefilling(slots, i)).unwrap_or(0);
+        let mut new: Vec<usize> = Vec::new();
+        let mut widest = 0;
+        let waiting = |i: usize| slots[i].as_ref().filter(|s| s.prefilling()).map(|s| s.waiting(columns));
+        for waiting in (first..slots.len()).map_while(waiting) {
+            widest = widest.max(waiting);
+            if !new.is_empty() && (new.len() + 1) * widest > columns {
+                break;
             }
-            return Some(Plan { first, new });
+            new.push(waiting);
         }
-        let first = (0..slots.len()).find(|&i| live(i).is_some())?;
-        let last = (0..slots.len()).rfind(|&i| live(i).is_some())?;
-        Some(Plan { first, new: (first..=last).map(|i| usize::from(live(i).is_some())).collect() })
+        Plan { first, new }
+    }
+
+    /// Cells of the run: rows times columns.
+    pub(super) fn cells(&self) -> usize {
+        self.new.len() * self.columns()
+    }
+
+    fn columns(&self) -> usize {
+        self.new.iter().copied().max().unwrap_or(0)
     }
 
     /// The slots that take tokens, with how many.
@@ -106,27 +81,21 @@ impl Plan {
         self.new.iter().enumerate().filter(|(_, n)| **n > 0).map(|(row, n)| (self.first + row, *n))
     }
 
-    /// The run's tensors. Wanted are the places of [`Sequence::wanted`], in slot order.
-    pub(super) fn input(&self, slots: &[Option<Sequence>], g: &Geometry, rotary: &Rotary) -> StepInput {
-        let columns = self.new.iter().copied().max().unwrap_or(0);
-        let mut step = StepInput {
-            first_slot: self.first,
-            columns,
-            ids: Vec::with_capacity(self.new.len() * columns),
-            feature_rows: Vec::with_capacity(self.new.len() * columns),
-            features: Vec::new(),
-            deepstack: vec![Vec::new(); g.deepstack],
-            cos: Vec::with_capacity(self.new.len() * columns * g.rotary_width),
-            sin: Vec::with_capacity(self.new.len() * columns * g.rotary_width),
-            seqlens_k: Vec::with_capacity(self.new.len()),
-            query_seqlens: Vec::with_capacity(self.new.len()),
-            logit_rows: Vec::new(),
-        };
+    /// Writes the run's tensors over those of an earlier one. Wanted are the places of [`Sequence::wanted`], in slot order.
+    pub(super) fn fill(
+        &self,
+        slots: &[Option<Sequence>],
+        g: &Geometry,
+        rotary: &Rotary,
+        step: &mut StepInput,
+    ) {
+        clear(step, g);
+        (step.first_slot, step.columns) = (self.first, self.columns());
         for (row, &new) in self.new.iter().enumerate() {
             let sequence = slots[self.first + row].as_ref();
-            push_row(&mut step, sequence, new, rotary);
+            push_row(step, sequence, new, rotary);
             let wanted = sequence.into_iter().flat_map(|s| s.wanted(new).map(|place| place - s.cached));
-            step.logit_rows.extend(wanted.map(|column| (row * columns + column) as i64));
+            step.logit_rows.extend(wanted.map(|column| (row * step.columns + column) as i64));
         }
         if step.features.is_empty() {
             step.features.resize(g.hidden, 0.0);
@@ -136,8 +105,25 @@ impl Plan {
             // The head wants a row; nobody reads it.
             step.logit_rows.push(0);
         }
-        step
     }
+}
+
+fn prefilling(slots: &[Option<Sequence>], slot: usize) -> bool {
+    slots[slot].as_ref().is_some_and(Sequence::prefilling)
+}
+
+/// A step of nothing, whose memory is kept from run to run.
+fn clear(step: &mut StepInput, g: &Geometry) {
+    step.ids.clear();
+    step.feature_rows.clear();
+    step.features.clear();
+    step.deepstack.resize(g.deepstack, Vec::new());
+    step.deepstack.iter_mut().for_each(Vec::clear);
+    step.cos.clear();
+    step.sin.clear();
+    step.seqlens_k.clear();
+    step.query_seqlens.clear();
+    step.logit_rows.clear();
 }
 
 /// Appends one row of cells: the next `new` tokens, then padding.

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use rewardrt_models::prompt::segment::MediaKind;
 use rewardrt_models::spec::position::Span;
+use rewardrt_models::verdict::Ending;
 
 use super::Inner;
+use super::ending::finish_reason;
 use super::prepare::{self, Wish};
-use super::types::{FinishReason, Generate, Generation, Picture, Timing, Usage};
+use super::types::{Generate, Generation, Picture, Timing, Usage};
 use crate::Error;
-use crate::decode::{Completion, Finish};
 
 pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> {
     let start = Instant::now();
@@ -46,6 +47,7 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
         sampling: inner.sampling(asked.sampling),
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
+        until: None,
         watch: Vec::new(),
     };
     let done = engine.decoder.run_one(prepare::request(&prompt, &spans, seen.join()?, wish))?;
@@ -67,17 +69,10 @@ pub(super) fn run(inner: &Inner, asked: &Generate) -> Result<Generation, Error> 
     Ok(Generation {
         text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,
         prompt_ids: prompt.ids,
-        finish_reason: finish_reason(&done),
+        finish_reason: finish_reason(&done, Ending::Written),
         new_ids: done.new_ids,
         logprobs: done.logprobs,
         usage,
         timing_ms: timing,
     })
-}
-
-pub(super) fn finish_reason(done: &Completion) -> FinishReason {
-    match done.finish {
-        Finish::Stop => FinishReason::Stop,
-        Finish::Length => FinishReason::Length,
-    }
 }

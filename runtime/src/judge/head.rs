@@ -5,7 +5,6 @@ use rewardrt_models::prompt::pack::{FramesAs, Piece, PromptText};
 use rewardrt_models::spec::position::{Positions, Span};
 use rewardrt_models::verdict::{HeadProtocol, NamedScore, Protocol};
 
-use super::types::Sampling;
 use super::{Inner, ScoreOptions};
 use crate::Error;
 use crate::decode::{Completion, Request};
@@ -46,8 +45,10 @@ pub(super) fn check(inner: &Inner) -> Result<(), Error> {
 
 /// Refuses options that need tokens to be made.
 pub(super) fn check_options(options: &ScoreOptions) -> Result<(), Error> {
-    if options.max_new_tokens.is_some() || options.sampling != Sampling::Greedy {
-        let why = "a head of scores makes no tokens: there is nothing to sample, and no most of them";
+    let plain = ScoreOptions { pixels: options.pixels, ..ScoreOptions::default() };
+    if *options != plain {
+        let why =
+            "a head of scores makes no tokens: there is nothing to sample, no most of them, and no early end";
         return Err(Error::Request(why.to_owned()));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! One candidate to be scored, and its score.
 
 use rewardrt_models::prompt::pack::PackIdentity;
-use rewardrt_models::verdict::{NamedScore, Problem, Status};
+use rewardrt_models::verdict::{Ending, NamedScore, Problem, Status};
 use serde::Serialize;
 
 use super::types::{FinishReason, ModelInfo, Picture, Sampling, Timing, Usage};
@@ -51,12 +51,14 @@ impl Item {
 }
 
 /// How an item is scored.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScoreOptions {
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Fewer tokens than the pack allows.
     pub max_new_tokens: Option<usize>,
+    /// How much of the answer is waited for.
+    pub ending: Ending,
     /// How files become pixels.
     pub pixels: PixelRule,
 }
@@ -72,7 +74,7 @@ pub struct Score {
     pub problem: Option<Problem>,
     /// What the model wrote; null when it writes nothing.
     pub text: Option<String>,
-    /// `stop` or `length`; null when the model writes nothing.
+    /// `stop`, `complete`, `decided` or `length`; null when the model writes nothing.
     pub finish_reason: Option<FinishReason>,
     /// The pack that it was asked with; null when the package needs none.
     pub pack: Option<PackIdentity>,

@@ -7,6 +7,7 @@ mod builder;
 mod cache;
 mod candidate;
 mod compare;
+mod ending;
 mod engine;
 mod generate;
 mod group;

@@ -7,12 +7,12 @@ use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, CategoryWinner, Outcome, Status, Winner, judge};
 
 use super::Inner;
-use super::generate::finish_reason;
+use super::ending::{finish, finish_reason, read_as, until};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{CompareOptions, FinishReason, OrderResult, OrderTiming, Usage};
 use crate::Error;
-use crate::decode::{Completion, Finish, Request};
+use crate::decode::{Completion, Request};
 use crate::session::Features;
 use crate::text::{EncodedPrompt, Fork};
 
@@ -78,6 +78,7 @@ impl Ask<'_> {
             sampling: inner.sampling(options.sampling),
             max_new_tokens: if options.verdict_only { 0 } else { most },
             stop: inner.package.manifest().tokens.eos.clone(),
+            until: until(inner, options.ending),
             watch: asked.verdict_ids.clone(),
         };
         let features = Some(Arc::new(Features::join(features)?));
@@ -96,7 +97,8 @@ impl Ask<'_> {
             return self.forced(done, usage);
         }
         let decoded = self.inner.encoder.tokenizer().decode(&done.new_ids, true);
-        let outcome = judge(&decoded.text, finish(done), &self.inner.pack.answer);
+        let read = read_as(self.inner, &decoded.text, done);
+        let outcome = judge(&read, finish(done), &self.inner.pack.answer);
         let token = outcome.span.as_ref().and_then(|span| decoded.token_at(span.differing.start));
         let p_first = match token {
             // Another spelling than the skeleton's gives no probability rather than that of another token.
@@ -114,7 +116,7 @@ impl Ask<'_> {
             report,
             scores,
             text: decoded.text,
-            finish_reason: finish_reason(done),
+            finish_reason: finish_reason(done, self.options.ending),
             usage,
             timing_ms: phases(done),
         };
@@ -147,14 +149,6 @@ impl Ask<'_> {
             timing_ms: phases(done),
         };
         Ok(Answered { result, categories: Vec::new() })
-    }
-}
-
-/// Why the answer ended, as parsers take it.
-pub(super) fn finish(done: &Completion) -> verdict::Finish {
-    match done.finish {
-        Finish::Stop => verdict::Finish::Stop,
-        Finish::Length => verdict::Finish::Length,
     }
 }
 

@@ -11,7 +11,7 @@ use rewardrt_models::spec::position::{Positions, Span};
 
 use super::types::Picture;
 use crate::Error;
-use crate::decode::{Request, Sampling};
+use crate::decode::{Request, Sampling, Until};
 use crate::media::{self, Limits, PixelRule, Rgb8};
 use crate::preprocess::{self, Patches};
 use crate::session::Features;
@@ -79,6 +79,7 @@ pub(super) struct Wish {
     pub(super) sampling: Sampling,
     pub(super) max_new_tokens: usize,
     pub(super) stop: Vec<u32>,
+    pub(super) until: Option<Until>,
     pub(super) watch: Vec<u32>,
 }
 
@@ -110,6 +111,8 @@ pub(super) fn request(
         sampling: wish.sampling,
         max_new_tokens: wish.max_new_tokens,
         stop: wish.stop,
+        patient: false,
+        until: wish.until,
         watch: wish.watch,
         read: Vec::new(),
     }

@@ -290,7 +290,8 @@ impl Work for Run<'_> {
                 Ok((asking, request)) => {
                     self.asked.insert(self.requests, asking);
                     self.requests += 1;
-                    return Some(request);
+                    // Nobody waits for one pair of a group.
+                    return Some(Request { patient: true, ..request });
                 }
                 Err(error) => self.fail(self.pairs.len() - 1, error),
             }

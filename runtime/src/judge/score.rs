@@ -5,12 +5,12 @@ use std::time::Instant;
 use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, Protocol, ScoreOutcome, Status};
 
-use super::generate::finish_reason;
+use super::ending::{finish, finish_reason, read_as, until};
 use super::item::{Item, Score};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{Timing, Usage};
-use super::{Inner, head, pair};
+use super::{Inner, head};
 use crate::Error;
 use crate::text::RenderOptions;
 
@@ -42,6 +42,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         sampling: inner.sampling(item.options.sampling),
         max_new_tokens: item.options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize),
         stop: inner.package.manifest().tokens.eos.clone(),
+        until: until(inner, item.options.ending),
         watch: Vec::new(),
     };
     let preprocess = start.elapsed().as_secs_f64() * 1e3;
@@ -63,7 +64,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         }
         None => {
             let text = inner.encoder.tokenizer().decode(&done.new_ids, true).text;
-            let outcome = verdict::score(&text, pair::finish(&done), &inner.pack.answer);
+            let outcome = verdict::score(&read_as(inner, &text, &done), finish(&done), &inner.pack.answer);
             (Some(text), outcome)
         }
     };
@@ -72,7 +73,7 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         status,
         scores,
         problem,
-        finish_reason: text.is_some().then(|| finish_reason(&done)),
+        finish_reason: text.is_some().then(|| finish_reason(&done, item.options.ending)),
         sampling: text.is_some().then(|| inner.sampling(item.options.sampling)),
         text,
         pack: Some(inner.pack.identity()),

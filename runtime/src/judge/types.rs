@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rewardrt_models::package::GenerationDefaults;
 use rewardrt_models::prompt::pack::PackIdentity;
-use rewardrt_models::verdict::{Flag, PairScore, Problem, Report, Status, Winner};
+use rewardrt_models::verdict::{Ending, Flag, PairScore, Problem, Report, Status, Winner};
 use serde::Serialize;
 
 use crate::decode;
@@ -90,6 +90,8 @@ pub struct CompareOptions {
     pub sampling: Sampling,
     /// Fewer tokens than the pack allows.
     pub max_new_tokens: Option<usize>,
+    /// How much of the answer is waited for.
+    pub ending: Ending,
     /// How files become pixels.
     pub pixels: PixelRule,
 }
@@ -194,7 +196,7 @@ pub struct OrderResult {
     pub scores: Vec<PairScore>,
     /// The whole text.
     pub text: String,
-    /// `stop`, `length` or `forced`.
+    /// `stop`, `complete`, `decided`, `length` or `forced`.
     pub finish_reason: FinishReason,
     /// Tokens.
     pub usage: Usage,
@@ -218,6 +220,10 @@ pub struct OrderTiming {
 pub enum FinishReason {
     /// An end token was written.
     Stop,
+    /// The answer was complete, see [`Ending::Complete`]; what the model would have written behind it is not known.
+    Complete,
+    /// The verdict was decided, see [`Ending::Decided`]; the rest of the answer is not known.
+    Decided,
     /// The token limit was reached.
     Length,
     /// Nothing was written: the answer was forced.

@@ -164,7 +164,7 @@ impl Features {
 }
 
 /// One ragged run over the neighbouring slots `first_slot .. first_slot + b`, `s` columns, padded on the right.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepInput {
     /// First slot of the run.
     pub first_slot: usize,

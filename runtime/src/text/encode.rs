@@ -2,6 +2,7 @@
 //! continuations whose first different tokens are to be weighed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rewardrt_models::prompt::segment::{MediaKind, MediaTokens, Segment, SegmentError, append_text, segment};
 
@@ -124,7 +125,7 @@ pub struct Fork {
 /// Everything that turns a chat into ids, for one package.
 #[derive(Debug)]
 pub struct PromptEncoder {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
     media: MediaTokens,
 }
@@ -144,11 +145,11 @@ impl PromptEncoder {
                 return Err(EncodeError::NoPlaceholder { kind });
             }
         }
-        Ok(PromptEncoder { tokenizer, template, media })
+        Ok(PromptEncoder { tokenizer: Arc::new(tokenizer), template, media })
     }
 
     /// The tokenizer, for decoding.
-    pub fn tokenizer(&self) -> &Tokenizer {
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
     }
 

@@ -7,6 +7,9 @@ use super::super::report::{self, Score};
 use super::super::score::NamedScore;
 use serde::Deserialize;
 
+/// Keys by which the answer is told from other objects.
+pub(in super::super) const KEYS: [&str; 2] = ["score", "reasoning"];
+
 /// A named score without a label of its own: its place in the list says which it is.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +45,7 @@ impl EditJson {
 
     /// Every score, or the first reason why there are none.
     pub(in super::super) fn read(&self, text: &str) -> Result<Vec<NamedScore>, Problem> {
-        let object = report::find(text, &["score", "reasoning"])?;
+        let object = report::find(text, &KEYS)?;
         let written: Written = report::typed(text, &object)?;
         if written.score.len() != self.scores.len() {
             return Err(Problem::ScoreCount { found: written.score.len(), expected: self.scores.len() });

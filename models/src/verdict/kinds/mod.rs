@@ -10,10 +10,12 @@ mod score_lines;
 mod sentence;
 mod think;
 
+pub(super) use edit_json::KEYS as EDIT_KEYS;
 pub use edit_json::{Bounded, EditJson};
 pub use edit_pair_scores::EditPairScores;
 pub use head::HeadProtocol;
 pub use pair_score_lines::PairScoreLines;
+pub(super) use report::KEYS as REPORT_KEYS;
 pub use report::ReportProtocol;
 pub use score_lines::ScoreLines;
 pub use sentence::SentenceProtocol;

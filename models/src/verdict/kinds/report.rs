@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 
 /// Hole for the caption, JSON-escaped and without quotes, in a skeleton.
 const CAPTION_JSON: &str = "{caption_json}";
+/// Keys by which a report is told from other objects of an answer.
+pub(in super::super) const KEYS: [&str; 2] = ["winner", "categories"];
 
 /// The `[answer]` table of kind `report`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -108,7 +110,7 @@ impl ReportProtocol {
 
     /// The whole report, its winners and its disagreements.
     pub(in super::super) fn read(&self, text: &str) -> Result<Outcome, Problem> {
-        let object = report::find(text, &["winner", "categories"])?;
+        let object = report::find(text, &KEYS)?;
         let report = report::read(text, &object)?;
         let winner = self.spoken(&report.winner, || "winner".to_owned())?;
         let mut category_winners = Vec::with_capacity(report.categories.len());

@@ -12,6 +12,7 @@ use rewardrt::judge::{Candidate, CompareOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Comparison, Picture};
 use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::verdict::Ending;
 
 use super::Context;
 use super::question::Given;
@@ -79,6 +80,9 @@ pub(crate) struct CompareArgs {
     /// Most tokens of an answer, when fewer than the pack allows
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<NonZeroUsize>,
+    /// How much of an answer is waited for
+    #[arg(long, value_name = "PART", default_value = "written", value_parser = args::ending())]
+    ending: Ending,
     /// How files become pixels
     #[arg(long, value_name = "RULE", default_value = "reference", value_parser = args::pixels())]
     pixels: PixelRule,
@@ -121,6 +125,7 @@ fn assembled(args: &CompareArgs, first: Candidate, second: Option<Candidate>) ->
         verdict_only: args.verdict_only,
         sampling: Source::choice(args.sampling, args.seed),
         max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
+        ending: args.ending,
         pixels: args.pixels,
     };
     comparison

@@ -9,7 +9,7 @@ use rewardrt::judge::{Candidate, CompareOptions, Pairs, RankOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Group, Picture, Ranking};
 use rewardrt_models::prompt::pack::Task;
-use rewardrt_models::verdict::FailedPairs;
+use rewardrt_models::verdict::{Ending, FailedPairs};
 
 use super::Context;
 use super::question::Given;
@@ -78,6 +78,9 @@ pub(crate) struct RankArgs {
     /// Most tokens of an answer, when fewer than the pack allows
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<NonZeroUsize>,
+    /// How much of an answer is waited for
+    #[arg(long, value_name = "PART", default_value = "written", value_parser = args::ending())]
+    ending: Ending,
     /// How files become pixels
     #[arg(long, value_name = "RULE", default_value = "reference", value_parser = args::pixels())]
     pixels: PixelRule,
@@ -131,6 +134,7 @@ fn assembled(args: &RankArgs, items: Vec<Candidate>) -> Group {
             verdict_only: args.verdict_only,
             sampling: Source::choice(args.sampling, args.seed),
             max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
+            ending: args.ending,
             pixels: args.pixels,
         },
         pairs: args.pairs,

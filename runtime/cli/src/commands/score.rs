@@ -8,7 +8,7 @@ use rewardrt::judge::{Candidate, ScoreOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Item, Picture, Score};
 use rewardrt_models::prompt::pack::Task;
-use rewardrt_models::verdict::NamedScore;
+use rewardrt_models::verdict::{Ending, NamedScore};
 
 use super::Context;
 use super::question::Given;
@@ -63,6 +63,9 @@ pub(crate) struct ScoreArgs {
     /// Most tokens of an answer, when fewer than the pack allows
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<NonZeroUsize>,
+    /// How much of an answer is waited for
+    #[arg(long, value_name = "PART", default_value = "written", value_parser = args::ending())]
+    ending: Ending,
     /// How files become pixels
     #[arg(long, value_name = "RULE", default_value = "reference", value_parser = args::pixels())]
     pixels: PixelRule,
@@ -99,6 +102,7 @@ fn assembled(args: &ScoreArgs, item: Candidate) -> Item {
     item.options = ScoreOptions {
         sampling: Source::choice(args.sampling, args.seed),
         max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
+        ending: args.ending,
         pixels: args.pixels,
     };
     item

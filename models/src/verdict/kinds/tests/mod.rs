@@ -1,6 +1,7 @@
 //! For each kind of answer a table of answers and what each comes to, run over every built-in pack of the kind, so
 //! that every task has its table.
 
+mod ends;
 mod properties;
 mod refusals;
 mod reports;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use rewardrt_models::package::{PositionRule, SectionLayout};
 use rewardrt_models::spec::position::{Positions, Span};
 
+mod mixing;
+
 use super::*;
 use crate::session::stub::{Answer, Scene};
 use crate::session::{DecoderSession, Geometry, OrtDecoder, ScriptedDecoder, SessionOptions, fixture};
@@ -109,6 +111,25 @@ fn a_stop_token_ends_the_answer_and_is_part_of_it() {
     assert_eq!((done.finish, done.new_ids.len(), done.new_ids[2]), (Finish::Stop, 3, END));
     let done = engine.run_all(vec![Request::text(prompt(1, 3), 2, vec![END])]).remove(0).unwrap();
     assert_eq!((done.finish, done.new_ids.len()), (Finish::Length, 2));
+}
+
+#[test]
+fn a_request_ends_by_its_own_rule_and_a_stop_token_comes_first() {
+    let rule = Until::new(|| {
+        let mut told = Vec::new();
+        Box::new(move |id| {
+            told.push(id);
+            told.len() == 3
+        })
+    });
+    let mut engine = engine(|scene| if scene.history.len() == 7 { Answer::Token(END) } else { speak(scene) });
+    for (n, finish, new) in [(3, Finish::Until, 3), (5, Finish::Stop, 3), (6, Finish::Stop, 2)] {
+        let request = Request { until: Some(rule.clone()), ..Request::text(prompt(1, n), 9, vec![END]) };
+        let done = engine.run_one(request).unwrap();
+        assert_eq!((done.finish, done.new_ids.len()), (finish, new));
+        let without = engine.run_one(Request::text(prompt(1, n), 9, vec![END])).unwrap();
+        assert!(without.new_ids.starts_with(&done.new_ids) && without.logprobs.starts_with(&done.logprobs));
+    }
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! What becomes of a run's outputs.
+
+use std::time::Duration;
+
+use ndarray::{Array2, ArrayView1};
+
+use super::plan::Plan;
+use super::sample::LogSoftmax;
+use super::sequence::Sequence;
+use super::{Completion, DecodeError, Event, Finish, Ticket};
+use crate::session::SessionError;
+
+/// Gives each sequence of a run its rows of the outputs, and takes those that ended out of their slots.
+pub(super) fn settle(
+    slots: &mut [Option<Sequence>],
+    plan: &Plan,
+    (outputs, time): (&Array2<f32>, Duration),
+    events: &mut Vec<(Ticket, Event)>,
+) {
+    let mut rows = outputs.rows().into_iter();
+    for (slot, new) in plan.rows() {
+        let Some(sequence) = slots[slot].as_mut() else { continue };
+        let prompt = sequence.prefilling();
+        *(if prompt { &mut sequence.made.prefill } else { &mut sequence.made.decode }) += time;
+        let wanted = sequence.wanted(new).count();
+        sequence.cached += new;
+        let ticket = sequence.ticket;
+        let ended = if sequence.request.read.is_empty() {
+            if wanted == 0 {
+                continue;
+            }
+            rows.next().map_or_else(|| Some(Err(too_few())), |row| advance(sequence, row, events))
+        } else {
+            // All of this sequence's rows are taken, so that the next sequence finds its own.
+            let own: Vec<_> = rows.by_ref().take(wanted).collect();
+            keep(sequence, &own, wanted)
+        };
+        if let Some(end) = ended {
+            let event = match end {
+                Ok(finish) => slots[slot].take().map(|s| Event::Done(Completion { finish, ..s.made })),
+                Err(error) => slots[slot].take().map(|_| Event::Failed(error)),
+            };
+            events.extend(event.map(|event| (ticket, event)));
+        }
+    }
+}
+
+fn too_few() -> DecodeError {
+    SessionError::Input("the session gave too few rows of outputs".into()).into()
+}
+
+/// Keeps rows of a sequence that is only read; says how it ended, if it did.
+fn keep(
+    sequence: &mut Sequence,
+    rows: &[ArrayView1<'_, f32>],
+    wanted: usize,
+) -> Option<Result<Finish, DecodeError>> {
+    if rows.len() < wanted {
+        return Some(Err(too_few()));
+    }
+    if rows.iter().any(|row| row.iter().any(|output| !output.is_finite())) {
+        return Some(Err(DecodeError::NonFinite { tokens: sequence.cached }));
+    }
+    sequence.made.rows.extend(rows.iter().map(|row| row.to_vec()));
+    (sequence.cached == sequence.len()).then_some(Ok(Finish::Length))
+}
+
+/// Takes one row of logits; says how the sequence ended, if it did.
+fn advance(
+    sequence: &mut Sequence,
+    row: ArrayView1<'_, f32>,
+    events: &mut Vec<(Ticket, Event)>,
+) -> Option<Result<Finish, DecodeError>> {
+    let owned;
+    let scores = match row.as_slice() {
+        Some(scores) => scores,
+        None => {
+            owned = row.to_vec();
+            &owned
+        }
+    };
+    if scores.is_empty() || scores.iter().any(|score| !score.is_finite()) {
+        return Some(Err(DecodeError::NonFinite { tokens: sequence.len() }));
+    }
+    let request = &sequence.request;
+    let softmax = LogSoftmax::of(scores);
+    let watched: Vec<f32> = request.watch.iter().map(|&id| softmax.at(scores[id as usize])).collect();
+    sequence.made.watched.push(watched.clone());
+    if request.max_new_tokens == 0 {
+        return Some(Ok(Finish::Length));
+    }
+    let id = sequence.sampler.pick(scores);
+    let logprob = softmax.at(scores[id as usize]);
+    sequence.made.logprobs.push(logprob);
+    sequence.made.new_ids.push(id);
+    events.push((sequence.ticket, Event::Token { id, logprob, watched }));
+    if request.stop.contains(&id) {
+        return Some(Ok(Finish::Stop));
+    }
+    if sequence.ended.as_mut().is_some_and(|ended| ended(id)) {
+        return Some(Ok(Finish::Until));
+    }
+    (sequence.made.new_ids.len() == request.max_new_tokens).then_some(Ok(Finish::Length))
+}
