@@ -6,6 +6,7 @@
 mod builder;
 mod cache;
 mod candidate;
+mod clip;
 mod compare;
 mod ending;
 mod engine;
@@ -29,6 +30,7 @@ use rewardrt_models::prompt::pack::Pack;
 
 pub use builder::{DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE, JudgeBuilder};
 pub use candidate::Candidate;
+pub use clip::{Sampled, sample};
 pub use group::{Group, MAX_GROUP_FEATURES, RankOptions, RankTiming, RankedPair, Ranking, Unanswered};
 pub use item::{Item, Score, ScoreOptions};
 pub use plan::Pairs;

@@ -92,6 +92,11 @@ pub enum VideoError {
 }
 
 impl VideoError {
+    /// Whether the machine or the build lacks something, so that no other file would fare better.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, VideoError::NotBuilt)
+    }
+
     /// The stable name of the error's kind, for wire formats and logs.
     pub fn code(&self) -> &'static str {
         match self {

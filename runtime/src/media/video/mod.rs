@@ -19,34 +19,18 @@
 //! | animated WebP | decoded by the decoder of still WebP, frame by frame on its canvas |
 
 mod error;
+#[cfg(feature = "video")]
+mod libav;
 mod limits;
-#[cfg(feature = "video")]
-mod convert;
-#[cfg(feature = "video")]
-mod decode;
-#[cfg(feature = "video")]
-mod ffi;
-#[cfg(feature = "video")]
-mod index;
-#[cfg(feature = "video")]
-mod open;
-#[cfg(feature = "video")]
-mod plan;
-#[cfg(feature = "video")]
-mod run;
 mod sniff;
-#[cfg(feature = "video")]
-mod source;
-#[cfg(all(test, feature = "video"))]
-mod tests;
-#[cfg(feature = "video")]
-mod webp;
 
 use std::path::Path;
 
 use super::{PixelRule, Rgb8};
 
 pub use error::VideoError;
+#[cfg(feature = "video")]
+pub use libav::Libraries;
 pub use limits::VideoLimits;
 
 /// What is known of a video before any of its frames is chosen.
@@ -107,13 +91,19 @@ pub fn read(
 ) -> Result<Video, VideoError> {
     match mode {
         #[cfg(feature = "video")]
-        Isolation::InProcess => run::read(input, choose, rule, limits),
+        Isolation::InProcess => libav::read(input, choose, rule, limits),
         #[cfg(not(feature = "video"))]
         Isolation::InProcess => {
             let _ = (input, choose, rule, limits);
             Err(VideoError::NotBuilt)
         }
     }
+}
+
+/// The libraries of libav that this program runs with.
+#[cfg(feature = "video")]
+pub fn libraries() -> Libraries {
+    libav::libraries()
 }
 
 /// Whether a file that opens with these bytes is a video, and can be nothing else: animated PNG and WebP, which stand for

@@ -2,7 +2,7 @@
 
 /// The accepted containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Container {
+pub(in crate::media::video) enum Container {
     /// MP4, QuickTime and their relatives.
     Mov,
     /// Matroska and WebM.
@@ -21,8 +21,7 @@ pub(super) enum Container {
 pub(super) const HEAD: usize = 12;
 
 /// Kinds of the boxes that files of the MP4 family open with.
-const BOXES: [&[u8; 4]; 8] =
-    [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"];
+const BOXES: [&[u8; 4]; 8] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"];
 /// Kinds of HEIC and AVIF pictures, which are files of the MP4 family without a video.
 const PICTURES: [&[u8; 4]; 6] = [b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1"];
 

@@ -5,12 +5,12 @@ use std::io::Cursor;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, ImageDecoder, RgbaImage};
 
-use super::error::VideoError;
-use super::limits::VideoLimits;
-use super::run::choose_frames;
-use super::{Choose, Video, VideoInfo};
+use super::choose_frames;
 use crate::media::canvas::{Canvas, Layout};
 use crate::media::exif::Turn;
+use crate::media::video::error::VideoError;
+use crate::media::video::limits::VideoLimits;
+use crate::media::video::{Choose, Video, VideoInfo};
 use crate::media::{PixelRule, Rgb8};
 
 pub(super) fn read(

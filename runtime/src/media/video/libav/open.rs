@@ -9,12 +9,12 @@ use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Dictionary, Error, Rational, format, media, threading};
 
-use super::error::VideoError;
 use super::ffi;
-use super::limits::VideoLimits;
-use super::sniff::Container;
 use super::source::Source;
 use crate::media::exif::Turn;
+use crate::media::video::error::VideoError;
+use crate::media::video::limits::VideoLimits;
+use crate::media::video::sniff::Container;
 
 /// How much of a file is read at a time, bytes: a 1080p frame of 10 Mbit/s in one piece.
 const READ_BYTES: usize = 64 << 10;
@@ -28,7 +28,7 @@ const MAX_THREADS: usize = 16;
 const MAX_STREAMS: &str = "64";
 /// The decoders that are used, by libav's names. The first of its kind for each codec, but for AV1, where the one of
 /// libdav1d is asked for by name: libav's own needs a graphics card.
-const CODECS: [(Id, &str); 10] = [
+pub(super) const CODECS: [(Id, &str); 10] = [
     (Id::H264, "h264"),
     (Id::HEVC, "hevc"),
     (Id::VP8, "vp8"),
@@ -61,11 +61,7 @@ pub(super) struct Media {
 }
 
 /// Opens the first video stream that is no cover picture.
-pub(super) fn open(
-    source: &Source,
-    container: Container,
-    limits: &VideoLimits,
-) -> Result<Media, VideoError> {
+pub(super) fn open(source: &Source, container: Container, limits: &VideoLimits) -> Result<Media, VideoError> {
     let io = StreamIo::from_read_seek_with_capacity(source.reader(), READ_BYTES).map_err(refused)?;
     let mut input = format::input_from_stream(io, None, Some(options(container))).map_err(refused)?;
     let stream = input

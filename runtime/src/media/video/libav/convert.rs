@@ -7,10 +7,10 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling::{self, Flags};
 use ffmpeg_next::{color, frame};
 
-use super::error::VideoError;
 use super::ffi;
 use crate::media::canvas::{Canvas, Layout};
 use crate::media::exif::Turn;
+use crate::media::video::error::VideoError;
 use crate::media::{PixelRule, Rgb8};
 
 /// Turns frames of one stream into pixels.
@@ -86,6 +86,7 @@ fn is_full_range(format: Pixel) -> bool {
 }
 
 fn has_alpha(format: Pixel) -> bool {
-    let formats = [Pixel::BGRA, Pixel::RGBA, Pixel::ARGB, Pixel::ABGR, Pixel::PAL8, Pixel::YA8, Pixel::YUVA420P];
+    let formats =
+        [Pixel::BGRA, Pixel::RGBA, Pixel::ARGB, Pixel::ABGR, Pixel::PAL8, Pixel::YA8, Pixel::YUVA420P];
     formats.contains(&format) || matches!(format, Pixel::RGBA64BE | Pixel::YA16BE)
 }

@@ -1,15 +1,25 @@
-//! One video from its bytes to its chosen frames, in this process.
+//! One video from its bytes to its chosen frames, in this process, by libav.
+
+mod about;
+mod convert;
+mod decode;
+mod ffi;
+mod index;
+mod open;
+mod plan;
+mod source;
+mod webp;
 
 use std::collections::HashMap;
 
-use super::decode;
+pub use about::Libraries;
+pub(super) use about::libraries;
+
+use self::source::Source;
 use super::error::VideoError;
-use super::index;
 use super::limits::VideoLimits;
-use super::open;
 use super::sniff::{Container, HEAD};
-use super::source::Source;
-use super::{Choose, Video, VideoInfo, VideoInput, webp};
+use super::{Choose, Video, VideoInfo, VideoInput};
 use crate::media::{PixelRule, Rgb8};
 
 pub(super) fn read(
@@ -43,17 +53,16 @@ pub(super) fn read(
     Ok(Video {
         info,
         timestamps_s: times.iter().map(|time| (time - start) as f64 * base).collect(),
-        frames: times.iter().map(|time| found.get(time).cloned().ok_or(VideoError::Corrupt)).collect::<Result<_, _>>()?,
+        frames: times
+            .iter()
+            .map(|time| found.get(time).cloned().ok_or(VideoError::Corrupt))
+            .collect::<Result<_, _>>()?,
         indices,
     })
 }
 
 /// The chosen frames, all of which exist and fit.
-pub(super) fn choose_frames(
-    info: &VideoInfo,
-    choose: Choose<'_>,
-    limits: &VideoLimits,
-) -> Result<Vec<u64>, VideoError> {
+fn choose_frames(info: &VideoInfo, choose: Choose<'_>, limits: &VideoLimits) -> Result<Vec<u64>, VideoError> {
     if info.frames_total == 0 {
         return Err(VideoError::NoFrames);
     }

@@ -5,9 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::VideoInput;
-use super::error::VideoError;
-use super::limits::VideoLimits;
+use crate::media::video::VideoInput;
+use crate::media::video::error::VideoError;
+use crate::media::video::limits::VideoLimits;
 
 /// Where the bytes are. Readers share it, and each has its own place.
 #[derive(Clone)]
@@ -139,10 +139,7 @@ mod tests {
     fn folders_and_files_over_the_limit_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let limits = VideoLimits { max_encoded_bytes: 3, ..VideoLimits::default() };
-        assert!(matches!(
-            Source::open(VideoInput::Path(folder.path()), &limits),
-            Err(VideoError::Read(_))
-        ));
+        assert!(matches!(Source::open(VideoInput::Path(folder.path()), &limits), Err(VideoError::Read(_))));
         let refused = Source::open(VideoInput::Bytes(&[0; 4]), &limits).err();
         assert_eq!(refused, Some(VideoError::TooManyBytes { bytes: 4, limit: 3 }));
     }

@@ -8,10 +8,10 @@ use ffmpeg_next::codec::Id;
 use ffmpeg_next::{Discard, Packet, Rescale, decoder, frame, rescale};
 
 use super::convert::Converter;
-use super::error::VideoError;
 use super::index::{self, Index, Key, Packets};
 use super::open::{self, Media};
 use super::plan::{self, Run};
+use crate::media::video::error::VideoError;
 use crate::media::{PixelRule, Rgb8};
 
 /// How the file is opened once more.
@@ -73,8 +73,7 @@ fn parallel(
         for _ in 0..workers {
             let (out, next) = (out.clone(), &next);
             scope.spawn(move || {
-                let mut send =
-                    |time, rgb| out.send(Ok((time, rgb))).map_err(|_| VideoError::Corrupt);
+                let mut send = |time, rgb| out.send(Ok((time, rgb))).map_err(|_| VideoError::Corrupt);
                 let done = Worker::new(open, packets, rule, cores / workers).and_then(|mut worker| {
                     while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         worker.run(run, &mut send)?;
@@ -112,7 +111,12 @@ enum Outcome {
 }
 
 impl<'a> Worker<'a> {
-    fn new(open: Open<'a>, packets: &'a Packets, rule: PixelRule, threads: usize) -> Result<Self, VideoError> {
+    fn new(
+        open: Open<'a>,
+        packets: &'a Packets,
+        rule: PixelRule,
+        threads: usize,
+    ) -> Result<Self, VideoError> {
         let media = open()?;
         let decoder = open::decoder(&media, threads.max(1))?;
         let converter = Converter::new(media.size, rule, media.turn);
@@ -123,10 +127,10 @@ impl<'a> Worker<'a> {
     /// none builds on, then with them, then from the start of the file.
     fn run(&mut self, run: &Run, take: Sink<'_>) -> Result<(), VideoError> {
         let mut left = run.clone();
-        if skips_exactly(self.media.codec) {
-            if let Outcome::Done = self.attempt(&mut left, Discard::NonReference, take)? {
-                return Ok(());
-            }
+        if skips_exactly(self.media.codec)
+            && let Outcome::Done = self.attempt(&mut left, Discard::NonReference, take)?
+        {
+            return Ok(());
         }
         if let Outcome::Done = self.attempt(&mut left, Discard::Default, take)? {
             return Ok(());

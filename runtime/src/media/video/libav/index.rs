@@ -10,11 +10,11 @@ use ffmpeg_next::codec::Id;
 use ffmpeg_next::packet::Packet;
 use ffmpeg_next::{Discard, Error, frame};
 
-use super::error::VideoError;
 use super::ffi;
-use super::limits::VideoLimits;
 use super::open::{self, Media};
-use super::sniff::Container;
+use crate::media::video::error::VideoError;
+use crate::media::video::limits::VideoLimits;
+use crate::media::video::sniff::Container;
 
 /// The frames of a video.
 pub(super) struct Index {
@@ -55,7 +55,11 @@ struct Seen {
 }
 
 /// Reads all packets of the stream, and decodes them when that is the only way to know.
-pub(super) fn index(mut media: Media, limits: &VideoLimits, reopen: impl Fn() -> Result<Media, VideoError>) -> Result<Index, VideoError> {
+pub(super) fn index(
+    mut media: Media,
+    limits: &VideoLimits,
+    reopen: impl Fn() -> Result<Media, VideoError>,
+) -> Result<Index, VideoError> {
     let packets = read_packets(&mut media, limits)?;
     match from_packets(&media, &packets) {
         Some(index) => Ok(index),
@@ -97,8 +101,10 @@ pub(super) fn next(media: &mut Media) -> Result<Option<Packet>, VideoError> {
 /// The index, when packets tell it.
 fn from_packets(media: &Media, packets: &[Seen]) -> Option<Index> {
     let first = packets.first()?;
-    // Fields may share a frame. AVI has no timestamps of display, and MPEG-4 in it may pack two pictures in a packet.
-    if media.interlaced || media.container == Container::Avi && media.codec == Id::MPEG4 || !first.key {
+    // Fields may share a frame. AVI tells only when packets are decoded, which is when they are shown where none builds on
+    // another.
+    let reorders = media.container == Container::Avi && media.codec != Id::MJPEG;
+    if media.interlaced || reorders || !first.key {
         return None;
     }
     let mut order = HashMap::with_capacity(packets.len());
