@@ -21,7 +21,10 @@
 mod error;
 #[cfg(feature = "video")]
 mod libav;
+// Without libav nothing is limited, and containers are told apart only to say so.
+#[cfg_attr(not(feature = "video"), allow(dead_code))]
 mod limits;
+#[cfg_attr(not(feature = "video"), allow(dead_code))]
 mod sniff;
 
 use std::path::Path;
