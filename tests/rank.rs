@@ -212,7 +212,7 @@ fn progress_is_told_of_every_pair() {
     let stage = Stage::new();
     let judge = judge(&stage, 3, |a, b| wins(a > b));
     let mut told = Vec::new();
-    judge.rank_with(&group(&[1, 2, 3, 4], all()), &mut |done, of| told.push((done, of))).unwrap();
+    judge.rank_with(&group(&[1, 2, 3, 4], all()), |pair| told.push((pair.done, pair.most))).unwrap();
     assert_eq!(told, (1..=6).map(|done| (done, 6)).collect::<Vec<_>>());
 }
 

@@ -9,8 +9,8 @@ use crate::decode::DecodeError;
 use crate::eval::RowsError;
 use crate::load::LoadError;
 use crate::media::MediaError;
-use crate::media::video::VideoError;
 use crate::preprocess::PreprocessError;
+use crate::schedule::ScheduleError;
 use crate::session::{LibraryError, SessionError};
 use crate::text::{EncodeError, TemplateError, TokenizerError};
 
@@ -78,14 +78,6 @@ pub enum Error {
         /// What is wrong with it.
         source: MediaError,
     },
-    /// A video cannot be read.
-    #[error("{name}: {source}")]
-    Video {
-        /// Which video: its path, or its place in the request.
-        name: String,
-        /// What is wrong with it.
-        source: VideoError,
-    },
     /// A picture cannot be prepared.
     #[error("{name}: {source}")]
     Preprocess {
@@ -125,9 +117,9 @@ pub enum Error {
     /// The candidates are no group.
     #[error(transparent)]
     Group(#[from] GroupError),
-    /// A thread panicked while it held the engine.
-    #[error("the engine stopped after a fault of this program; open the package again")]
-    Poisoned,
+    /// The schedule refused or ended the call.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
 }
 
 impl Error {
@@ -143,8 +135,6 @@ impl Error {
                 ErrorClass::Provider
             }
             Error::Session(SessionError::Interface { .. }) => ErrorClass::Package,
-            Error::Video { source, .. } if source.is_of_the_machine() => ErrorClass::Provider,
-            Error::Video { .. } => ErrorClass::Input,
             Error::Decode(error) if error.is_refusal() => ErrorClass::Input,
             Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => {
                 ErrorClass::Input
@@ -154,7 +144,7 @@ impl Error {
             | Error::Template(_)
             | Error::Request(_)
             | Error::Group(_) => ErrorClass::Input,
-            Error::Session(_) | Error::Decode(_) | Error::NotFinite | Error::Poisoned => ErrorClass::Other,
+            Error::Session(_) | Error::Decode(_) | Error::NotFinite | Error::Schedule(_) => ErrorClass::Other,
         }
     }
 }

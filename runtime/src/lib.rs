@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The rooms, in the order of a request: [`media`] (bytes to pixels), [`preprocess`] (pixels to patches), [`text`]
-//! (chat to ids), [`session`] (ONNX Runtime behind a trait), [`decode`] (ids in, ids out), [`judge`] (all of it).
+//! (chat to ids), [`session`] (ONNX Runtime behind a trait), [`decode`] (ids in, ids out), [`schedule`] (who is next),
+//! [`judge`] (all of it).
 //! [`load`] verifies a package before any of them sees it, and [`eval`] measures how well one judges.
 
 mod base64;
@@ -25,6 +26,7 @@ pub mod judge;
 pub mod load;
 pub mod media;
 pub mod preprocess;
+pub mod schedule;
 pub mod session;
 pub mod text;
 pub mod verify;

@@ -181,7 +181,7 @@ pub fn throughput(
     let items = numbers.len();
     let group = inputs.group(numbers)?;
     let start = Instant::now();
-    let ranking = judge.rank_with(&group, progress)?;
+    let ranking = judge.rank_with(&group, |pair| progress(pair.done, pair.most))?;
     let seconds = start.elapsed().as_secs_f64();
     let mut answers = Answers::default();
     for pair in &ranking.pairs {

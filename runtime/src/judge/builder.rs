@@ -2,16 +2,19 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use rewardrt_models::prompt::pack::{Pack, Task};
 use rewardrt_models::prompt::segment::MediaTokens;
 
-use super::engine::Engine;
-use super::{Inner, Judge};
+use super::vision::Vision;
+use super::{Inner, Judge, Terms};
 use crate::Error;
+use crate::decode;
 use crate::load::Package;
+use crate::schedule::{Limits, Service};
 use crate::session::{
     DecoderSession, OrtDecoder, OrtVision, Placement, Providers, SessionOptions, VisionSession, library,
 };
@@ -21,6 +24,14 @@ use crate::text::{ChatTemplate, PromptEncoder, Tokenizer};
 pub const DEFAULT_SLOTS: usize = 4;
 /// Longest sequence in tokens: two pictures of 1024x1024 are 2,048, the prompt 500, an answer at most 4,096.
 pub const DEFAULT_TOKENS: usize = 8192;
+/// Calls that may wait beside as many as there are slots: a trainer's node sends 288 pairs one by one (8 groups of 36), or
+/// 8 groups; more than that had better be told to come back.
+pub const DEFAULT_QUEUE: usize = 320;
+/// Most threads that decode pictures and encode prompts. Their work is a hundredth of the decoder's, whose cores they
+/// take.
+pub const MOST_PREPARERS: usize = 4;
+/// Groups that may be at work for each eight slots, beside two: one is judged while the next one's pictures are seen.
+const SLOTS_A_GROUP: usize = 8;
 /// Bytes of vision features that a judge keeps: a trainer's group of nine pictures of 720x720, or of six videos of eight
 /// frames, is 280 to 390 MiB in the widest models (5,120 values in each of four tables, 80 KiB a token). They are taken
 /// as pictures come, not before.
@@ -34,7 +45,16 @@ pub struct JudgeBuilder {
     asked: Asked,
     slots: usize,
     tokens: usize,
+    limits: Asking,
     vision_cache: usize,
+}
+
+/// How much may be asked at once.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    queue: usize,
+    /// All that the slots hold when this is none.
+    kv_tokens: Option<usize>,
 }
 
 /// What questions are asked with.
@@ -57,6 +77,7 @@ impl Default for JudgeBuilder {
             asked: Asked::Default,
             slots: DEFAULT_SLOTS,
             tokens: DEFAULT_TOKENS,
+            limits: Asking { queue: DEFAULT_QUEUE, kv_tokens: None },
             vision_cache: DEFAULT_VISION_CACHE,
         }
     }
@@ -122,6 +143,23 @@ impl JudgeBuilder {
         self
     }
 
+    /// Calls that may wait beside as many as there are slots, [`DEFAULT_QUEUE`] when this is not called. One more is
+    /// refused at once, and told when to come back.
+    #[must_use]
+    pub fn queue(mut self, calls: usize) -> JudgeBuilder {
+        self.limits.queue = calls;
+        self
+    }
+
+    /// Most tokens in all slots together, prompts and the longest answers that they may get: what the attention of one
+    /// step reads, and the memory of the cache that is touched. Slots times tokens when this is not called, which are
+    /// the size of the cache.
+    #[must_use]
+    pub fn kv_tokens(mut self, tokens: usize) -> JudgeBuilder {
+        self.limits.kv_tokens = Some(tokens);
+        self
+    }
+
     /// Bytes of vision features that are kept, so that a content goes through the tower once; the least recently used
     /// go first. [`DEFAULT_VISION_CACHE`] when this is not called, 0 keeps nothing. Results are the same with any.
     #[must_use]
@@ -148,7 +186,7 @@ impl JudgeBuilder {
             vision: vision.map(|v| Box::new(v) as Box<dyn VisionSession>),
             placements: placements.into_iter().flatten().collect(),
         };
-        assemble(package, (self.asked, self.vision_cache), sessions, start)
+        assemble(package, (self.asked, self.limits, self.vision_cache), sessions, start)
     }
 
     /// Puts a verified package together with sessions of the caller's own: another engine, or the stub twin in
@@ -163,7 +201,7 @@ impl JudgeBuilder {
         vision: Option<Box<dyn VisionSession>>,
     ) -> Result<Judge, Error> {
         let sessions = Sessions { decoder, vision, placements: Vec::new() };
-        assemble(package, (self.asked, self.vision_cache), sessions, Instant::now())
+        assemble(package, (self.asked, self.limits, self.vision_cache), sessions, Instant::now())
     }
 }
 
@@ -175,7 +213,7 @@ struct Sessions {
 
 fn assemble(
     package: Package,
-    (asked, vision_cache): (Asked, usize),
+    (asked, asking, vision_cache): (Asked, Asking, usize),
     sessions: Sessions,
     start: Instant,
 ) -> Result<Judge, Error> {
@@ -189,17 +227,41 @@ fn assemble(
             _ => Pack::for_task(task)?,
         },
     };
-    let engine = Engine::new(package.manifest(), sessions.decoder, sessions.vision, vision_cache);
-    Ok(Judge {
-        inner: Arc::new(Inner {
-            package,
-            pack,
-            encoder,
-            engine: Mutex::new(engine),
-            placements: sessions.placements,
-            load_ms: start.elapsed().as_secs_f64() * 1e3,
-        }),
-    })
+    let manifest = package.manifest();
+    let vision = Vision::new(manifest, sessions.vision, vision_cache);
+    let limits = limits(&sessions.decoder, asking);
+    let decoder = decode::Engine::new(sessions.decoder, &manifest.decoder.position);
+    let mut service = Service::start(limits, decoder)?;
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_PREPARERS);
+    let preparers = service.station("prepare", vec![(); threads], false)?;
+    let vision = vision.map(|vision| service.station("see", vec![vision], true)).transpose()?;
+    let inner = Inner {
+        package,
+        pack,
+        encoder,
+        door: service.door(),
+        slots: limits.slots,
+        preparers,
+        vision,
+        placements: sessions.placements,
+        load_ms: start.elapsed().as_secs_f64() * 1e3,
+    };
+    Ok(Judge { inner: Arc::new(inner), service: Arc::new(service), terms: Terms::default() })
+}
+
+/// The limits of a decoder's schedule.
+fn limits(decoder: &dyn DecoderSession, asking: Asking) -> Limits {
+    let geometry = decoder.geometry();
+    let slots = geometry.slots;
+    Limits {
+        slots,
+        slot_tokens: geometry.tokens,
+        kv_tokens: asking.kv_tokens.unwrap_or(slots * geometry.tokens),
+        queue: asking.queue,
+        // As many as could start at once, and as many as can be made ready meanwhile.
+        singles_ahead: slots + MOST_PREPARERS,
+        groups: 2 + slots / SLOTS_A_GROUP,
+    }
 }
 
 fn encoder(package: &Package) -> Result<PromptEncoder, Error> {

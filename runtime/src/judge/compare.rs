@@ -1,5 +1,6 @@
 //! `compare`: two candidates, one order or both, a written answer or the verdict alone.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::spec::position::Span;
@@ -11,6 +12,8 @@ use super::question::Question;
 use super::types::{Comparison, OrderResult, Timing, Usage, Verdict};
 use crate::Error;
 use crate::decode::Request;
+use crate::preprocess::Patches;
+use crate::schedule::Call;
 
 /// Which candidate is shown first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,47 +22,37 @@ enum Order {
     Ba,
 }
 
-pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Error> {
-    let start = Instant::now();
-    let options = &comparison.options;
-    let question = Question {
-        prompt: &comparison.prompt,
-        shown: &comparison.shown,
-        candidates: vec![&comparison.first, &comparison.second],
-        answers: comparison.answers.iter().flatten().map(String::as_str).collect(),
-        max_new_tokens: options.max_new_tokens,
-    };
-    let params = question.check(inner)?;
-    let parts = (comparison.shown.len(), comparison.first.len());
-    let orders: &[Order] = if options.both_orders { &[Order::Ab, Order::Ba] } else { &[Order::Ab] };
-    let ask = |&order: &Order| {
-        let (order_name, question) = match order {
-            Order::Ab => ("ab", question.clone()),
-            Order::Ba => ("ba", question.flipped()),
-        };
-        (order, Ask { inner, question, order: order_name, options })
-    };
-    let asks: Vec<(Order, Ask<'_>)> = orders.iter().map(ask).collect();
-    asks.iter().try_for_each(|(_, ask)| ask.check())?;
-    let patches = question.patches(options.pixels, params)?;
-    let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
-    let asked: Vec<Asked> = asks
-        .iter()
-        .map(|(order, ask)| ask.encode(arranged(&spans, parts, *order)))
-        .collect::<Result<_, _>>()?;
-    let preprocess = start.elapsed().as_secs_f64() * 1e3;
+/// What is made of a comparison before the tower sees it.
+struct Ready {
+    patches: Vec<Patches>,
+    spans: Vec<Span>,
+    /// The prompts, one an order.
+    asked: Vec<Asked>,
+    ms: f64,
+}
 
-    let mut engine = inner.engine()?;
-    let seen = engine.see(&patches)?;
+pub(super) async fn run(
+    inner: &Arc<Inner>,
+    call: &mut Call,
+    comparison: &Arc<Comparison>,
+) -> Result<Verdict, Error> {
+    let asks = asks(inner, comparison);
+    question(comparison).check(inner)?;
+    asks.iter().try_for_each(|(_, ask)| ask.check())?;
+    call.turn().await?;
+    let work = (inner.clone(), comparison.clone());
+    let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
+    let Ready { patches, spans, asked, ms } = call.ready(ready).await?;
+    let seen = inner.see(call, patches).await?;
+    let parts = parts(comparison);
     let requests: Vec<Request> = asks
         .iter()
         .zip(&asked)
         .map(|((order, ask), asked)| ask.request(asked, &arranged(&seen.features, parts, *order)))
         .collect::<Result<_, Error>>()?;
-    let done = engine.decoder.run_all(requests);
-    drop(engine);
+    let done = call.run(requests).await?;
 
-    let mut timing = Timing { load: inner.load_ms, preprocess, vision: seen.ms, ..Timing::default() };
+    let mut timing = Timing { load: inner.load_ms, preprocess: ms, vision: seen.ms, ..Timing::default() };
     let mut results = Vec::with_capacity(asked.len());
     // The second order shows pictures that the first one saw.
     let reused = [seen.reused_tokens(&spans), spans.iter().map(Span::tokens).sum()];
@@ -71,6 +64,49 @@ pub(super) fn run(inner: &Inner, comparison: &Comparison) -> Result<Verdict, Err
         results.push(order);
     }
     Ok(assemble(inner, comparison, results, timing))
+}
+
+fn question(comparison: &Comparison) -> Question<'_> {
+    Question {
+        prompt: &comparison.prompt,
+        shown: &comparison.shown,
+        candidates: vec![&comparison.first, &comparison.second],
+        answers: comparison.answers.iter().flatten().map(String::as_str).collect(),
+        max_new_tokens: comparison.options.max_new_tokens,
+    }
+}
+
+/// The orders in which a comparison is asked.
+fn asks<'a>(inner: &'a Inner, comparison: &'a Comparison) -> Vec<(Order, Ask<'a>)> {
+    let options = &comparison.options;
+    let orders: &[Order] = if options.both_orders { &[Order::Ab, Order::Ba] } else { &[Order::Ab] };
+    let ask = |&order: &Order| {
+        let (order_name, question) = match order {
+            Order::Ab => ("ab", question(comparison)),
+            Order::Ba => ("ba", question(comparison).flipped()),
+        };
+        (order, Ask { inner, question, order: order_name, options })
+    };
+    orders.iter().map(ask).collect()
+}
+
+/// Pictures beside the candidates, and of the first candidate.
+fn parts(comparison: &Comparison) -> (usize, usize) {
+    (comparison.shown.len(), comparison.first.len())
+}
+
+/// Decodes and prepares the pictures, and encodes the prompts.
+fn ready(inner: &Inner, comparison: &Comparison) -> Result<Ready, Error> {
+    let start = Instant::now();
+    let question = question(comparison);
+    let params = question.check(inner)?;
+    let patches = question.patches(comparison.options.pixels, params)?;
+    let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
+    let asked = asks(inner, comparison)
+        .iter()
+        .map(|(order, ask)| ask.encode(arranged(&spans, parts(comparison), *order)))
+        .collect::<Result<_, _>>()?;
+    Ok(Ready { patches, spans, asked, ms: start.elapsed().as_secs_f64() * 1e3 })
 }
 
 /// The items in the order in which they are shown: what stands beside the candidates first, always. `parts` are

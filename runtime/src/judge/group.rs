@@ -126,6 +126,17 @@ pub struct RankedPair {
     pub error: Option<String>,
 }
 
+/// A pair that is done, as soon as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished<'a> {
+    /// The pair.
+    pub pair: &'a RankedPair,
+    /// Pairs that are done, this one included.
+    pub done: usize,
+    /// Pairs that there are; in Swiss rounds, at most.
+    pub most: usize,
+}
+
 /// Wall time of a ranking in milliseconds; the times of each pair stand with its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct RankTiming {

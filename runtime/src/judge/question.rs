@@ -52,10 +52,7 @@ impl<'q> Question<'q> {
             let name = &pack.name;
             return refuse(format!("max_new_tokens is not within 1..={most}, the limit of pack {name}"));
         }
-        match &inner.package.manifest().image {
-            Some(params) => Ok(params),
-            None => refuse("the package has no vision tower and cannot judge pictures".to_owned()),
-        }
+        inner.image()
     }
 
     fn fits(&self, inner: &Inner) -> bool {

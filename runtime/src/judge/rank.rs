@@ -1,65 +1,64 @@
 //! `rank`: pairs of many candidates, judged together, and the order that follows from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::Candidate;
-use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{
     GroupError, GroupRules, MAX_GROUP, PairOutcome, PairVerdict, Status, Winner, group_rewards,
 };
 
 use super::Inner;
-use super::group::{Group, MAX_GROUP_FEATURES, RankTiming, RankedPair, Ranking, Unanswered};
+use super::group::{Finished, Group, RankTiming, RankedPair, Ranking, Unanswered};
+use super::look::{self, Look, Looks};
 use super::pair::{Answered, Ask, Asked};
 use super::plan::Plan;
-use super::prepare;
 use super::question::Question;
-use super::types::Picture;
 use crate::Error;
-use crate::decode::{Completion, DecodeError, Request, Work};
-use crate::session::Features;
+use crate::decode::{Completion, DecodeError, Request};
+use crate::schedule::{Call, JobId};
 
-pub(super) fn run(
-    inner: &Inner,
-    group: &Group,
-    progress: &mut dyn FnMut(usize, usize),
+/// Requests of a group that are ready beside those in slots, so that a slot that comes free finds the next.
+const AHEAD: usize = 2;
+
+pub(super) async fn run<F: FnMut(Finished<'_>) + ?Sized>(
+    inner: &Arc<Inner>,
+    call: &mut Call,
+    group: &Arc<Group>,
+    each: &mut F,
 ) -> Result<Ranking, Error> {
-    let params = check(inner, group)?;
+    check(inner, group)?;
+    call.turn().await?;
     let mut timing = RankTiming { load: inner.load_ms, ..RankTiming::default() };
-    let (shown, items) = look(inner, group, params, &mut timing)?;
+    let seen = look::all(inner, call, group, &mut timing).await?;
     let start = Instant::now();
-    let mut plan = Plan::new(group.options.pairs, items.len());
+    let mut plan = Plan::new(group.options.pairs, seen.items.len());
     let both_orders = group.options.ask.both_orders;
     let most = if both_orders { 2 * plan.most() } else { plan.most() };
     let mut run = Run {
         inner,
+        call,
         group,
-        shown,
-        items,
+        seen: Arc::new(seen),
+        fresh: Fresh::default(),
         most,
         done: 0,
-        progress,
-        waiting: Vec::new().into_iter(),
-        requests: 0,
+        each,
         asked: BTreeMap::new(),
         pairs: Vec::new(),
         outcomes: Vec::new(),
         error: None,
     };
     while let Some(pairs) = plan.next(&run.standing()?) {
-        run.waiting = ordered(&pairs, both_orders).into_iter();
-        run.requests = 0;
-        inner.engine()?.decoder.run_each(&mut run);
+        run.round(&ordered(&pairs, both_orders)).await?;
     }
     timing.pairs = ms(start);
     run.finish(timing)
 }
 
 /// Refuses what this package and pack cannot be asked.
-fn check<'a>(inner: &'a Inner, group: &Group) -> Result<&'a ImageProcessing, Error> {
+fn check(inner: &Inner, group: &Group) -> Result<(), Error> {
     let refuse = |text: String| Err(Error::Request(text));
     let (items, words) = (group.candidates.len(), group.answers.len());
     if items > MAX_GROUP {
@@ -68,13 +67,15 @@ fn check<'a>(inner: &'a Inner, group: &Group) -> Result<&'a ImageProcessing, Err
     if words != 0 && words != items {
         return refuse(format!("{words} answers in words for {items} candidates; give one for each"));
     }
-    let mut params = refuse(format!("a group of {items}; give at least two candidates"));
+    if items < 2 {
+        return refuse(format!("a group of {items}; give at least two candidates"));
+    }
     for j in 1..items {
         let ask = ask(inner, group, (0, j, AB));
         ask.check()?;
-        params = Ok(ask.question.check(inner)?);
+        ask.question.check(inner)?;
     }
-    params
+    Ok(())
 }
 
 /// Names of the two orders of a pair.
@@ -82,7 +83,7 @@ const AB: &str = "ab";
 const BA: &str = "ba";
 
 /// A pair of the group: who is shown first, who second, and the name of the order.
-type Ordered = (usize, usize, &'static str);
+pub(super) type Ordered = (usize, usize, &'static str);
 
 /// The pairs in the order in which they are asked: by who is shown first, whose prompts begin alike.
 fn ordered(pairs: &[(usize, usize)], both_orders: bool) -> Vec<Ordered> {
@@ -105,75 +106,20 @@ fn ask<'a>(inner: &'a Inner, group: &'a Group, (i, j, order): Ordered) -> Ask<'a
     Ask { inner, question, order, options: &group.options.ask }
 }
 
-/// Pictures that were seen: those of one candidate, or those beside all of them.
-struct Look {
-    spans: Vec<Span>,
-    features: Vec<Arc<Features>>,
-    /// Tokens that went through the tower, for the first prompt that shows them.
-    fresh: usize,
-}
-
-impl Look {
-    fn tokens(&self) -> usize {
-        self.spans.iter().map(Span::tokens).sum()
-    }
-}
-
-/// Sees what is shown beside the candidates, then each candidate, one at a time, so that only features are held for all.
-fn look(
-    inner: &Inner,
-    group: &Group,
-    params: &ImageProcessing,
-    timing: &mut RankTiming,
-) -> Result<(Look, Vec<Look>), Error> {
-    let vision = inner.package.manifest().vision.as_ref();
-    let token = vision.map_or(0, |v| v.hidden as usize * (1 + v.deepstack as usize) * size_of::<f32>());
-    let mut bytes = 0;
-    let mut one = |pictures: &[Picture], place: &str| {
-        let start = Instant::now();
-        let named: Vec<&Picture> = pictures.iter().collect();
-        // Every prompt shows what is beside the candidates and two of them.
-        let of = group.shown.len() + 2 * pictures.len();
-        let name = |i: usize| format!("{place}, picture {}", i + 1);
-        let patches = prepare::patches(&named, of, group.options.ask.pixels, params, name)?;
-        let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
-        bytes += token * spans.iter().map(Span::tokens).sum::<usize>();
-        if bytes > MAX_GROUP_FEATURES {
-            return Err(Error::Request(format!(
-                "the pictures up to {place} take {bytes} bytes of features, over the limit of {MAX_GROUP_FEATURES}; \
-                 give fewer or smaller ones"
-            )));
-        }
-        timing.preprocess += ms(start);
-        let seen = inner.engine()?.see(&patches)?;
-        timing.vision += seen.ms;
-        let fresh = spans.iter().map(Span::tokens).sum::<usize>() - seen.reused_tokens(&spans);
-        Ok(Look { spans, features: seen.features, fresh })
-    };
-    let shown = one(&group.shown, "shown")?;
-    let items = group.candidates.iter().enumerate();
-    let items =
-        items.map(|(i, pictures)| one(pictures, &format!("candidate {i}"))).collect::<Result<_, _>>()?;
-    Ok((shown, items))
-}
-
 /// The pairs of a group on their way.
-struct Run<'a> {
-    inner: &'a Inner,
-    group: &'a Group,
-    shown: Look,
-    items: Vec<Look>,
+struct Run<'a, F: ?Sized> {
+    inner: &'a Arc<Inner>,
+    call: &'a mut Call,
+    group: &'a Arc<Group>,
+    seen: Arc<Looks>,
+    fresh: Fresh,
     /// Pairs of all rounds, at most, and those that are done.
     most: usize,
     done: usize,
-    /// Told how many pairs are done, and how many there are.
-    progress: &'a mut dyn FnMut(usize, usize),
-    /// Pairs of this round that are still to be asked.
-    waiting: std::vec::IntoIter<Ordered>,
-    /// Requests of this round.
-    requests: usize,
-    /// What is being answered, by the number of its request.
-    asked: BTreeMap<usize, Asking<'a>>,
+    /// Told of every pair that is done.
+    each: &'a mut F,
+    /// What is being answered.
+    asked: BTreeMap<JobId, Asking>,
     /// Every pair that was asked, and its outcome.
     pairs: Vec<RankedPair>,
     outcomes: Vec<PairOutcome>,
@@ -182,8 +128,8 @@ struct Run<'a> {
 }
 
 /// A pair that is being answered.
-struct Asking<'a> {
-    ask: Ask<'a>,
+struct Asking {
+    pair: Ordered,
     asked: Asked,
     /// Its place among the pairs.
     place: usize,
@@ -191,7 +137,22 @@ struct Asking<'a> {
     reused: usize,
 }
 
-impl<'a> Run<'a> {
+/// Which pictures no prompt has shown yet.
+#[derive(Default)]
+struct Fresh {
+    /// The numbers of candidates that were shown; none stands for what is beside them.
+    shown: BTreeSet<Option<usize>>,
+}
+
+impl Fresh {
+    /// Tokens that went through the tower and are shown for the first time.
+    fn take(&mut self, seen: &Looks, (i, j, _): Ordered) -> usize {
+        let mut first = |who: Option<usize>, look: &Look| if self.shown.insert(who) { look.fresh } else { 0 };
+        first(None, &seen.shown) + first(Some(i), &seen.items[i]) + first(Some(j), &seen.items[j])
+    }
+}
+
+impl<F: FnMut(Finished<'_>) + ?Sized> Run<'_, F> {
     fn rules(&self) -> GroupRules {
         let videos = self.inner.pack.task.shape().candidate == Candidate::Frames;
         let rules = if videos { GroupRules::VIDEOS } else { GroupRules::IMAGES };
@@ -201,29 +162,64 @@ impl<'a> Run<'a> {
 
     /// The win rate of each candidate so far, one half where there is none.
     fn standing(&self) -> Result<Vec<f64>, Error> {
-        let rewards = group_rewards(self.items.len(), &self.outcomes, &self.rules())?;
+        let rewards = group_rewards(self.seen.items.len(), &self.outcomes, &self.rules())?;
         Ok(rewards.items.iter().map(|item| item.win_rate.unwrap_or(0.5)).collect())
     }
 
-    /// The prompt of a pair, and its request.
-    fn prepare(&mut self, pair: Ordered) -> Result<(Asking<'a>, Request), Error> {
-        let (i, j, _) = pair;
-        let looks = [&self.shown, &self.items[i], &self.items[j]];
-        let ask = ask(self.inner, self.group, pair);
-        let asked = ask.encode(looks.iter().flat_map(|look| look.spans.iter().copied()).collect())?;
-        let features: Vec<_> = looks.iter().flat_map(|look| look.features.iter().cloned()).collect();
-        let request = ask.request(&asked, &features)?;
-        let tokens: usize = looks.iter().map(|look| look.tokens()).sum();
-        let mut fresh = std::mem::take(&mut self.shown.fresh);
-        fresh += std::mem::take(&mut self.items[i].fresh) + std::mem::take(&mut self.items[j].fresh);
-        let place = self.pairs.len() - 1;
-        Ok((Asking { ask, asked, place, reused: tokens - fresh }, request))
+    /// Asks the pairs of a round: as many are on their way as there are slots, and a few more.
+    async fn round(&mut self, pairs: &[Ordered]) -> Result<(), Error> {
+        let mut waiting = pairs.iter();
+        loop {
+            while self.asked.len() < self.inner.slots + AHEAD
+                && let Some(&pair) = waiting.next()
+            {
+                self.ask(pair).await?;
+            }
+            if self.asked.is_empty() {
+                return Ok(());
+            }
+            let (job, answer) = self.call.answer().await?;
+            if let Some(asking) = self.asked.remove(&job) {
+                self.settle(&asking, answer);
+            }
+        }
+    }
+
+    /// Puts a pair into the queue. An error is that of the whole group; a pair that cannot be asked fails alone.
+    async fn ask(&mut self, pair: Ordered) -> Result<(), Error> {
+        let (first, second, _) = pair;
+        let place = self.pairs.len();
+        self.pairs.push(RankedPair { first, second, answer: None, error: None });
+        self.outcomes.push(PairOutcome { i: first, j: second, verdict: None });
+        let (inner, group, seen) = (self.inner.clone(), self.group.clone(), self.seen.clone());
+        let ready = self.call.post(&self.inner.preparers, move |()| Ok(ready(&inner, &group, &seen, pair)));
+        let (asked, request) = match self.call.ready(ready).await? {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.fail(place, error);
+                return Ok(());
+            }
+        };
+        match self.call.submit(vec![request]).await {
+            Ok(jobs) => {
+                let (tokens, fresh) = (self.seen.tokens(pair), self.fresh.take(&self.seen, pair));
+                let asking = Asking { pair, asked, place, reused: tokens - fresh };
+                self.asked.extend(jobs.into_iter().zip([asking]));
+                Ok(())
+            }
+            Err(Error::Decode(refused)) => {
+                self.fail(place, refused.into());
+                Ok(())
+            }
+            Err(over) => Err(over),
+        }
     }
 
     /// Takes the answer of a pair.
-    fn settle(&mut self, asking: &Asking<'_>, result: Result<Completion, DecodeError>) {
+    fn settle(&mut self, asking: &Asking, answer: Result<Completion, DecodeError>) {
+        let ask = ask(self.inner, self.group, asking.pair);
         let answered =
-            result.map_err(Error::from).and_then(|done| asking.ask.read(&asking.asked, &done, asking.reused));
+            answer.map_err(Error::from).and_then(|done| ask.read(&asking.asked, &done, asking.reused));
         match answered {
             Ok(Answered { result, categories }) => {
                 let verdict = result.winner.filter(|_| result.status.has_winner());
@@ -231,7 +227,7 @@ impl<'a> Run<'a> {
                 self.outcomes[asking.place].verdict =
                     verdict.map(|winner| PairVerdict { winner, p_first, categories });
                 self.pairs[asking.place].answer = Some(result);
-                self.advance();
+                self.advance(asking.place);
             }
             Err(error) => self.fail(asking.place, error),
         }
@@ -240,12 +236,12 @@ impl<'a> Run<'a> {
     fn fail(&mut self, place: usize, error: Error) {
         self.pairs[place].error = Some(error.to_string());
         self.error.get_or_insert(error);
-        self.advance();
+        self.advance(place);
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, place: usize) {
         self.done += 1;
-        (self.progress)(self.done, self.most);
+        (self.each)(Finished { pair: &self.pairs[place], done: self.done, most: self.most });
     }
 
     fn finish(self, timing_ms: RankTiming) -> Result<Ranking, Error> {
@@ -262,7 +258,7 @@ impl<'a> Run<'a> {
         }
         let ask = &self.group.options.ask;
         Ok(Ranking {
-            rewards: group_rewards(self.items.len(), &self.outcomes, &rules)?,
+            rewards: group_rewards(self.seen.items.len(), &self.outcomes, &rules)?,
             unanswered,
             position_consistency: consistency(&self.outcomes),
             pairs: self.pairs,
@@ -279,30 +275,15 @@ impl<'a> Run<'a> {
     }
 }
 
-impl Work for Run<'_> {
-    fn next(&mut self) -> Option<Request> {
-        loop {
-            let pair = self.waiting.next()?;
-            let (first, second, _) = pair;
-            self.pairs.push(RankedPair { first, second, answer: None, error: None });
-            self.outcomes.push(PairOutcome { i: first, j: second, verdict: None });
-            match self.prepare(pair) {
-                Ok((asking, request)) => {
-                    self.asked.insert(self.requests, asking);
-                    self.requests += 1;
-                    // Nobody waits for one pair of a group.
-                    return Some(Request { patient: true, ..request });
-                }
-                Err(error) => self.fail(self.pairs.len() - 1, error),
-            }
-        }
-    }
-
-    fn done(&mut self, number: usize, result: Result<Completion, DecodeError>) {
-        if let Some(asking) = self.asked.remove(&number) {
-            self.settle(&asking, result);
-        }
-    }
+/// The prompt of a pair, and its request.
+fn ready(inner: &Inner, group: &Group, seen: &Looks, pair: Ordered) -> Result<(Asked, Request), Error> {
+    let looks = seen.of(pair);
+    let ask = ask(inner, group, pair);
+    let asked = ask.encode(looks.iter().flat_map(|look| look.spans.iter().copied()).collect())?;
+    let features: Vec<_> = looks.iter().flat_map(|look| look.features.iter().cloned()).collect();
+    // Nobody waits for one pair of a group.
+    let request = Request { patient: true, ..ask.request(&asked, &features)? };
+    Ok((asked, request))
 }
 
 /// Share of the pairs with a verdict in both orders whose two verdicts name the same candidate.
@@ -316,6 +297,6 @@ fn consistency(outcomes: &[PairOutcome]) -> Option<f64> {
     (!agree.is_empty()).then(|| agreeing as f64 / agree.len() as f64)
 }
 
-fn ms(start: Instant) -> f64 {
+pub(super) fn ms(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }

@@ -1,5 +1,6 @@
 //! `score`: one candidate, its named scores.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::spec::position::Span;
@@ -12,32 +13,29 @@ use super::question::Question;
 use super::types::{Timing, Usage};
 use super::{Inner, head};
 use crate::Error;
-use crate::text::RenderOptions;
+use crate::preprocess::Patches;
+use crate::schedule::Call;
+use crate::text::{EncodedPrompt, RenderOptions};
 
-pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
-    let start = Instant::now();
-    let question = Question {
-        prompt: &item.prompt,
-        shown: &item.shown,
-        candidates: vec![&item.candidate],
-        answers: item.answer.as_deref().into_iter().collect(),
-        max_new_tokens: item.options.max_new_tokens,
-    };
+/// What is made of an item before the tower sees it.
+struct Ready {
+    patches: Vec<Patches>,
+    spans: Vec<Span>,
+    prompt: EncodedPrompt,
+    ms: f64,
+}
+
+pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -> Result<Score, Error> {
     let rule = inner.package.manifest().scores.as_ref();
     if rule.is_some() {
         head::check_options(&item.options)?;
     }
-    let params = question.check(inner)?;
-    let (patches, spans) = question.seen(inner, item.options.pixels, params)?;
-    let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
-    let message = question.message(inner, spans.len(), &question.answers)?;
-    let add_generation_prompt = match &inner.pack.answer {
-        Protocol::Head(kind) => kind.generation_prompt,
-        _ => true,
-    };
-    let options = RenderOptions { add_generation_prompt, ..inner.render_options() };
-    let segments = inner.encoder.segments(&[message], &options)?;
-    let prompt = inner.encoder.encode(&segments, &lengths)?;
+    question(item).check(inner)?;
+    call.turn().await?;
+    let work = (inner.clone(), item.clone());
+    let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
+    let Ready { patches, spans, prompt, ms } = call.ready(ready).await?;
+    let seen = inner.see(call, patches).await?;
     let wish = Wish {
         sampling: inner.sampling(item.options.sampling),
         max_new_tokens: item.options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize),
@@ -45,17 +43,12 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         until: until(inner, item.options.ending),
         watch: Vec::new(),
     };
-    let preprocess = start.elapsed().as_secs_f64() * 1e3;
-
-    let mut engine = inner.engine()?;
-    let seen = engine.see(&patches)?;
     let request = prepare::request(&prompt, &spans, seen.join()?, wish);
     let request = match rule {
         Some(rule) => head::request(rule, request)?,
         None => request,
     };
-    let done = engine.decoder.run_one(request)?;
-    drop(engine);
+    let done = call.run_one(request).await?;
 
     let (text, outcome) = match rule {
         Some(rule) => {
@@ -86,11 +79,39 @@ pub(super) fn run(inner: &Inner, item: &Item) -> Result<Score, Error> {
         },
         timing_ms: Timing {
             load: inner.load_ms,
-            preprocess,
+            preprocess: ms,
             vision: seen.ms,
             prefill: done.prefill.as_secs_f64() * 1e3,
             decode: done.decode.as_secs_f64() * 1e3,
         },
         model: inner.model(),
     })
+}
+
+fn question(item: &Item) -> Question<'_> {
+    Question {
+        prompt: &item.prompt,
+        shown: &item.shown,
+        candidates: vec![&item.candidate],
+        answers: item.answer.as_deref().into_iter().collect(),
+        max_new_tokens: item.options.max_new_tokens,
+    }
+}
+
+/// Decodes and prepares the pictures, and encodes the prompt.
+fn ready(inner: &Inner, item: &Item) -> Result<Ready, Error> {
+    let start = Instant::now();
+    let question = question(item);
+    let params = question.check(inner)?;
+    let (patches, spans) = question.seen(inner, item.options.pixels, params)?;
+    let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
+    let message = question.message(inner, spans.len(), &question.answers)?;
+    let add_generation_prompt = match &inner.pack.answer {
+        Protocol::Head(kind) => kind.generation_prompt,
+        _ => true,
+    };
+    let options = RenderOptions { add_generation_prompt, ..inner.render_options() };
+    let segments = inner.encoder.segments(&[message], &options)?;
+    let prompt = inner.encoder.encode(&segments, &lengths)?;
+    Ok(Ready { patches, spans, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
 }

@@ -54,7 +54,6 @@ mod markers;
 mod png;
 mod rgb;
 mod sniff;
-pub mod video;
 mod webp;
 
 #[cfg(test)]

@@ -105,8 +105,9 @@ pub(crate) fn run(context: &Context<'_>, args: &RankArgs) -> Result<ExitCode, Fa
     given.check_frames(judge.pack())?;
     let mut progress = Progress::items(context.output);
     let group = assembled(args, items);
-    let ranking =
-        judge.rank_with(&group, &mut |done, all| progress.set("judging", done as u64, all as u64))?;
+    let ranking = judge.rank_with(&group, |pair| {
+        progress.set("judging", pair.done as u64, pair.most as u64);
+    })?;
     drop(progress);
     let names: Vec<String> = args.items.iter().map(|path| path.display().to_string()).collect();
     context.output.result(&ranking, || text(&ranking, &names))?;

@@ -1,4 +1,4 @@
-//! The sessions of a judge: the vision tower and the slot engine, used by one caller at a time.
+//! The vision tower, and the features of pictures that it saw.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,21 +9,14 @@ use rewardrt_models::spec::position::{Span, grid_rows};
 
 use super::cache::{self, VisionCache};
 use crate::Error;
-use crate::decode;
 use crate::preprocess::Patches;
-use crate::session::{DecoderSession, Features, VisionInput, VisionSession};
+use crate::session::{Features, VisionInput, VisionSession};
 
 /// Most patches of one vision run: sixteen grids of 512x512. More in a run is not faster, only larger.
 const PATCHES_PER_RUN: usize = 16 * 1024;
 
-/// Sessions and what they need to know of the package.
-pub(super) struct Engine {
-    vision: Option<Vision>,
-    /// The slot engine.
-    pub(super) decoder: decode::Engine<Box<dyn DecoderSession>>,
-}
-
-struct Vision {
+/// The tower, what it needs to know of the package, and what it keeps.
+pub(super) struct Vision {
     session: Box<dyn VisionSession>,
     component: VisionComponent,
     image: ImageProcessing,
@@ -31,6 +24,7 @@ struct Vision {
 }
 
 /// Pictures that were seen.
+#[derive(Default)]
 pub(super) struct Seen {
     /// The features of each picture, in order; none where the package has no tower.
     pub(super) features: Vec<Arc<Features>>,
@@ -55,40 +49,30 @@ impl Seen {
     }
 }
 
-impl Engine {
-    /// An engine that keeps features of at most `cache` bytes.
+impl Vision {
+    /// A tower that keeps features of at most `cache` bytes. None for a package without one.
     pub(super) fn new(
         manifest: &Manifest,
-        decoder: Box<dyn DecoderSession>,
         session: Option<Box<dyn VisionSession>>,
         cache: usize,
-    ) -> Engine {
-        let vision = session.zip(manifest.vision.clone()).zip(manifest.image.clone());
-        let vision = vision.map(|((session, component), image)| Vision {
-            session,
-            component,
-            image,
-            cache: VisionCache::new(cache),
-        });
-        Engine { vision, decoder: decode::Engine::new(decoder, &manifest.decoder.position) }
+    ) -> Option<Vision> {
+        let ((session, component), image) =
+            session.zip(manifest.vision.clone()).zip(manifest.image.clone())?;
+        Some(Vision { session, component, image, cache: VisionCache::new(cache) })
     }
 
     /// The features of pictures, in order. Each content goes through the tower once, as long as the cache keeps it.
-    pub(super) fn see(&mut self, pictures: &[Patches]) -> Result<Seen, Error> {
+    pub(super) fn see_all(&mut self, pictures: &[Patches]) -> Result<Seen, Error> {
         let start = Instant::now();
         let (mut features, mut reused) = (Vec::new(), Vec::new());
-        if let Some(vision) = &mut self.vision {
-            for picture in pictures {
-                let (seen, known) = vision.see(picture)?;
-                features.push(seen);
-                reused.push(known);
-            }
+        for picture in pictures {
+            let (seen, known) = self.see(picture)?;
+            features.push(seen);
+            reused.push(known);
         }
         Ok(Seen { features, reused, ms: start.elapsed().as_secs_f64() * 1e3 })
     }
-}
 
-impl Vision {
     /// The features of a picture, and whether they were there already.
     fn see(&mut self, picture: &Patches) -> Result<(Arc<Features>, bool), Error> {
         if self.cache.is_off() {
