@@ -1,5 +1,9 @@
 #!/bin/sh
-# Fetches the one binary dependency: ONNX Runtime's shared library, out of its Python wheel.
+# Gets the two things that are not Rust: libav (FFmpeg's libraries, for video files) out of Debian's packages, and
+# ONNX Runtime's shared library out of its Python wheel.
+#
+# The packages of libav are installed when they are missing and this runs as root; else the command to do it is
+# printed. REWARDRT_NO_VIDEO=1 leaves them out, for builds with `--no-default-features`.
 #
 # The wheel is pinned by version and SHA-256, and so is the library inside it. It lands in vendor/ort
 # (ignored by git) with its licence beside it. Safe to run again: when the right library lies there,
@@ -35,6 +39,40 @@ esac
 
 command -v cargo >/dev/null 2>&1 ||
     fail "cargo is not on the PATH. Install Rust 1.92 or newer with rustup, then run this again."
+
+# Headers of libav, and libclang, which the binding's generator reads them with.
+VIDEO_PACKAGES="libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libclang-dev pkg-config"
+
+has_libav() {
+    command -v pkg-config >/dev/null 2>&1 && pkg-config --exists libavformat libavcodec libavutil libswscale
+}
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so*; do
+        [ -e "$library" ] && return 0
+    done
+    return 1
+}
+
+install_libav() {
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "setup: installing $VIDEO_PACKAGES" >&2
+        # The word list is meant to be split.
+        # shellcheck disable=SC2086
+        apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends $VIDEO_PACKAGES >&2 ||
+            fail "apt-get could not install libav. Check the network and the package sources, then run this again."
+    else
+        fail "libav's development files are missing. On Debian or Ubuntu run:" \
+            "sudo apt-get install --no-install-recommends $VIDEO_PACKAGES" \
+            "(elsewhere: FFmpeg's development files, libclang and pkg-config), then run this again." \
+            "To build without video files instead, set REWARDRT_NO_VIDEO=1 here and give cargo --no-default-features."
+    fi
+}
+
+if [ -z "${REWARDRT_NO_VIDEO:-}" ]; then
+    has_libav && has_libclang || install_libav
+fi
 
 installed() {
     [ -f "$DEST/$LIBRARY" ] && echo "$LIBRARY_SHA256  $DEST/$LIBRARY" | sha256sum -c --status -

@@ -9,6 +9,7 @@ use crate::decode::DecodeError;
 use crate::eval::RowsError;
 use crate::load::LoadError;
 use crate::media::MediaError;
+use crate::media::video::VideoError;
 use crate::preprocess::PreprocessError;
 use crate::schedule::ScheduleError;
 use crate::session::{LibraryError, SessionError};
@@ -78,6 +79,14 @@ pub enum Error {
         /// What is wrong with it.
         source: MediaError,
     },
+    /// A video cannot be read.
+    #[error("{name}: {source}")]
+    Video {
+        /// Which video: its path, or its place in the request.
+        name: String,
+        /// What is wrong with it.
+        source: VideoError,
+    },
     /// A picture cannot be prepared.
     #[error("{name}: {source}")]
     Preprocess {
@@ -135,6 +144,8 @@ impl Error {
                 ErrorClass::Provider
             }
             Error::Session(SessionError::Interface { .. }) => ErrorClass::Package,
+            Error::Video { source, .. } if source.is_of_the_machine() => ErrorClass::Provider,
+            Error::Video { .. } => ErrorClass::Input,
             Error::Decode(error) if error.is_refusal() => ErrorClass::Input,
             Error::Pack(_) | Error::Media { .. } | Error::Preprocess { .. } | Error::Read { .. } => {
                 ErrorClass::Input

@@ -13,7 +13,9 @@ use rewardrt_models::package::Precision;
 use rewardrt_models::prompt::pack::Task;
 use rewardrt_models::verdict::Ending;
 
-use crate::commands::{bench, compare, completions, eval, export, generate, inspect, pack, rank, score};
+use crate::commands::{
+    bench, compare, completions, eval, export, frames, generate, inspect, pack, rank, score,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Rank(rank::RankArgs),
     /// Score one picture, video given as frames, edit, or answer, for a prompt
     Score(score::ScoreArgs),
+    /// Show which frames of a video a model is shown, and write them as pictures
+    Frames(frames::FramesArgs),
     /// Measure how well a package judges labelled pairs
     Eval(eval::EvalArgs),
     /// Measure how fast a package judges on this machine

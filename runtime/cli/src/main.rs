@@ -41,6 +41,7 @@ fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         Command::Compare(args) => commands::compare::run(&context, &args),
         Command::Rank(args) => commands::rank::run(&context, &args),
         Command::Score(args) => commands::score::run(&context, &args),
+        Command::Frames(args) => commands::frames::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Bench(args) => commands::bench::run(&context, &args),
         Command::Pack(command) => commands::pack::run(&context, &command),

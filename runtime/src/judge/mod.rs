@@ -7,6 +7,7 @@
 mod builder;
 mod cache;
 mod candidate;
+mod clip;
 mod compare;
 mod ending;
 mod generate;
@@ -34,6 +35,7 @@ pub use builder::{
     DEFAULT_QUEUE, DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE, JudgeBuilder, MOST_PREPARERS,
 };
 pub use candidate::Candidate;
+pub use clip::{Sampled, sample};
 pub use group::{
     Finished, Group, MAX_GROUP_FEATURES, RankOptions, RankTiming, RankedPair, Ranking, Unanswered,
 };

@@ -29,6 +29,22 @@ impl Turn {
         }
     }
 
+    /// So many quarter turns clockwise.
+    pub(super) fn clockwise(quarters: u8) -> Turn {
+        let turn = |transpose, mirror, flip| Turn { transpose, mirror, flip };
+        match quarters % 4 {
+            0 => Turn::default(),
+            1 => turn(true, true, false),
+            2 => turn(false, true, true),
+            _ => turn(true, false, true),
+        }
+    }
+
+    /// Width and height of a picture of this size once it is turned.
+    pub(super) fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
+        if self.transpose { (height, width) } else { (width, height) }
+    }
+
     /// Turns an HWC picture of 3 bytes a pixel; gives width, height and bytes of the result.
     pub(super) fn apply(self, width: u32, height: u32, data: Vec<u8>) -> (u32, u32, Vec<u8>) {
         if self == Turn::default() {

@@ -54,6 +54,7 @@ mod markers;
 mod png;
 mod rgb;
 mod sniff;
+pub mod video;
 mod webp;
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<ExitCode, Failure> {
         checks.push(telemetry());
         checks.extend([Provider::Cpu, Provider::Cuda, Provider::TensorRt].map(|p| provider(p, library)));
     }
-    checks.extend([machine::processor(), machine::cores(), machine::memory(), machine::disk(), ffmpeg()]);
+    checks.extend([machine::processor(), machine::cores(), machine::memory(), machine::disk(), libav()]);
     checks.push(model(context.global.model.as_deref()));
     let ready = checks.iter().all(|c| c.status != State::Problem);
     let document = json!({ "ready": ready, "version": env!("CARGO_PKG_VERSION"), "checks": checks });
@@ -106,18 +106,30 @@ fn provider(provider: Provider, library: &Library) -> Check {
     Check::note(name, format!("{plugin} is not beside the library"), way_out)
 }
 
-fn ffmpeg() -> Check {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file());
-    match found {
-        Some(path) => {
-            Check::ok("ffmpeg", format!("{}; not used yet, videos are given as frames", path.display()))
-        }
-        None => Check {
-            status: State::Note,
-            ..Check::ok("ffmpeg", "not found; not needed yet, videos are given as frames")
-        },
+/// libav is linked, so a program that runs has it; which decoders it has is another matter.
+#[cfg(feature = "video")]
+fn libav() -> Check {
+    let found = rewardrt::media::video::libraries();
+    let versions: Vec<String> =
+        found.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let text = format!("{}; decodes {}", versions.join(", "), found.decoders.join(", "));
+    match found.missing.is_empty() {
+        true => Check::ok("libav", text),
+        false => Check::note(
+            "libav",
+            format!("{text}; does not decode {}", found.missing.join(", ")),
+            "use Debian's libavcodec, or one that is built with these decoders",
+        ),
     }
+}
+
+#[cfg(not(feature = "video"))]
+fn libav() -> Check {
+    Check::note(
+        "libav",
+        "this program was built without the cargo feature `video` and decodes no video files",
+        "build it with the feature (README.md says what it needs), or give videos as folders of frames",
+    )
 }
 
 /// The manifest only: verifying every byte is what `inspect` does.

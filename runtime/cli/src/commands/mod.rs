@@ -20,6 +20,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod frames;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod pack;

@@ -1,0 +1,67 @@
+//! The five things of libav that its safe binding does not offer. Everything else of this room is safe code.
+
+#![allow(unsafe_code)]
+
+use ffmpeg_next::codec::Parameters;
+use ffmpeg_next::ffi::{self, AVColorSpace, AVDiscard, AVFieldOrder};
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::packet::Ref;
+use ffmpeg_next::software::scaling;
+use ffmpeg_next::{Packet, color};
+
+/// Whether a packet is decoded for the frames behind it only: an edit list hides its picture.
+pub(super) fn is_hidden(packet: &Packet) -> bool {
+    // SAFETY: the pointer is that of a packet that is borrowed, and `flags` is a plain number.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
+}
+
+/// Whether the container or the stream says that pictures are coded as fields.
+pub(super) fn is_interlaced(parameters: &Parameters) -> bool {
+    // SAFETY: the pointer is that of parameters that are borrowed, and `field_order` is a plain enumeration.
+    let order = unsafe { (*parameters.as_ptr()).field_order };
+    !matches!(order, AVFieldOrder::AV_FIELD_UNKNOWN | AVFieldOrder::AV_FIELD_PROGRESSIVE)
+}
+
+/// Width and height that the container or the stream declares, pixels; they may be no size at all.
+pub(super) fn declared_size(parameters: &Parameters) -> (i32, i32) {
+    // SAFETY: the pointer is that of parameters that are borrowed, and both fields are plain numbers.
+    unsafe { ((*parameters.as_ptr()).width, (*parameters.as_ptr()).height) }
+}
+
+/// Lets the demuxer step over every stream but one.
+pub(super) fn keep_only(input: &mut Input, stream: usize) {
+    // SAFETY: `streams` points at `nb_streams` pointers to streams that live as long as the input, which is borrowed
+    // for writing, so nothing else reads `discard` meanwhile.
+    unsafe {
+        let context = input.as_mut_ptr();
+        for at in 0..(*context).nb_streams as usize {
+            if at != stream {
+                (**(*context).streams.add(at)).discard = AVDiscard::AVDISCARD_ALL;
+            }
+        }
+    }
+}
+
+/// Sets which matrix and range the pixels that go in have; those that come out are full-range RGB.
+pub(super) fn set_colours(scaler: &mut scaling::Context, space: color::Space, full_range: bool) {
+    /// A factor of 1 in the 16.16 fixed point of brightness, contrast and saturation.
+    const ONE: i32 = 1 << 16;
+    let space: AVColorSpace = space.into();
+    // SAFETY: the scaler is borrowed for writing. The tables are static arrays of four numbers, which the call copies;
+    // the numbers of the two enumerations of matrices are the same for those that libswscale knows, and
+    // `sws_getCoefficients` gives its default for all others.
+    unsafe {
+        let table = ffi::sws_getCoefficients(space as i32);
+        let default = ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT);
+        ffi::sws_setColorspaceDetails(
+            scaler.as_mut_ptr(),
+            table,
+            i32::from(full_range),
+            default,
+            1,
+            0,
+            ONE,
+            ONE,
+        );
+    }
+}
