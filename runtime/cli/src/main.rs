@@ -20,6 +20,8 @@ use failure::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "video")]
+    rewardrt::media::video::worker_main();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return output::usage(&error),

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context<'_>, args: &FramesArgs) -> Result<ExitCode, 
     let name = args.video.display().to_string();
     let input = VideoInput::Path(&args.video);
     let bounds = FrameBounds::default();
-    let (sampled, frames) = sample(&name, input, rule, &bounds, args.pixels, Isolation::InProcess)?;
+    let (sampled, frames) = sample(&name, input, rule, &bounds, args.pixels, Isolation::Child)?;
     if let Some(folder) = &args.out {
         write(folder, &frames)?;
         context.output.note(&format!("{} frames are in {}", frames.len(), folder.display()));

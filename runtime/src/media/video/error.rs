@@ -75,6 +75,32 @@ pub enum VideoError {
         /// The limit.
         limit: u64,
     },
+    /// Decoding needs more memory than allowed.
+    #[error("decoding the video takes more memory than is allowed; scale it down, or raise the limit")]
+    OutOfMemory,
+    /// Decoding took longer than allowed.
+    #[error(
+        "decoding the video takes longer than is allowed ({cpu_seconds} s of a processor, {seconds} s in all); cut it, \
+         convert it to one with more key frames, or raise the limit"
+    )]
+    TimedOut {
+        /// Seconds of processor time, the limit.
+        cpu_seconds: u64,
+        /// Seconds of the clock, the limit.
+        seconds: u64,
+    },
+    /// The decoder broke off.
+    #[error("the video made the decoder fail; the file is damaged or made to do so")]
+    Crashed,
+    /// There is no program to decode in.
+    #[error(
+        "there is no program to decode videos in: call rewardrt::media::video::worker_main() at the start of main, name \
+         a program with use_worker(), or ask for Isolation::InProcess"
+    )]
+    NoWorker,
+    /// The program to decode in cannot be started.
+    #[error("the program to decode videos in cannot be started: {0}; check how many processes may run")]
+    CannotStart(ErrorKind),
     /// The rule cannot choose frames of this video.
     #[error("{0}")]
     Choice(String),
@@ -94,7 +120,7 @@ pub enum VideoError {
 impl VideoError {
     /// Whether the machine or the build lacks something, so that no other file would fare better.
     pub fn is_of_the_machine(&self) -> bool {
-        matches!(self, VideoError::NotBuilt)
+        matches!(self, VideoError::NotBuilt | VideoError::NoWorker | VideoError::CannotStart(_))
     }
 
     /// The stable name of the error's kind, for wire formats and logs.
@@ -109,7 +135,11 @@ impl VideoError {
             | VideoError::SideTooLong { .. }
             | VideoError::TooManyPixels { .. }
             | VideoError::TooManyFrames { .. }
-            | VideoError::TooMuchOutput { .. } => "media_too_large",
+            | VideoError::TooMuchOutput { .. }
+            | VideoError::OutOfMemory => "media_too_large",
+            VideoError::TimedOut { .. } => "video_decoder_timeout",
+            VideoError::Crashed => "video_decoder_crashed",
+            VideoError::NoWorker | VideoError::CannotStart(_) => "video_decoder_missing",
             VideoError::Choice(_) | VideoError::NoSuchFrame { .. } => "frames_bad_choice",
             VideoError::Read(_) => "media_unreadable",
         }

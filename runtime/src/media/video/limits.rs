@@ -13,6 +13,13 @@ const MAX_FRAMES: u64 = 216_000;
 /// Most bytes of chosen frames that are kept at once: 8 frames of the largest size take 226 MB, and 172 of 1080p this.
 const MAX_OUTPUT_BYTES: u64 = 1 << 30;
 
+/// Most processor time: ten minutes of 1080p with a key frame every ten seconds take about three.
+const MAX_CPU_SECONDS: u64 = 10;
+/// Longest wait, from the request to the last frame: as much on one busy core of three.
+const MAX_SECONDS: u64 = 30;
+/// Most memory of the decoder: frames to predict from, and what it makes of the container.
+const MAX_MEMORY_BYTES: u64 = 512 << 20;
+
 /// Limits of one video, checked before the work that they bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoLimits {
@@ -26,6 +33,12 @@ pub struct VideoLimits {
     pub max_frames: u64,
     /// Most bytes of all chosen frames, 3 a pixel.
     pub max_output_bytes: u64,
+    /// Most seconds of processor time, rounded up by the kernel. Held for decoder children only.
+    pub max_cpu_seconds: u64,
+    /// Most seconds of the clock. Held for decoder children only.
+    pub max_seconds: u64,
+    /// Most bytes of memory that the decoder may write to. Held for decoder children only.
+    pub max_memory_bytes: u64,
 }
 
 impl Default for VideoLimits {
@@ -36,6 +49,9 @@ impl Default for VideoLimits {
             max_pixels: MAX_PIXELS,
             max_frames: MAX_FRAMES,
             max_output_bytes: MAX_OUTPUT_BYTES,
+            max_cpu_seconds: MAX_CPU_SECONDS,
+            max_seconds: MAX_SECONDS,
+            max_memory_bytes: MAX_MEMORY_BYTES,
         }
     }
 }

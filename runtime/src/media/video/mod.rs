@@ -18,6 +18,8 @@
 //! | transparency | dropped under `Reference`, over white under `Displayed` |
 //! | animated WebP | decoded by the decoder of still WebP, frame by frame on its canvas |
 
+#[cfg(feature = "video")]
+mod child;
 mod error;
 #[cfg(feature = "video")]
 mod libav;
@@ -27,6 +29,7 @@ mod limits;
 #[cfg_attr(not(feature = "video"), allow(dead_code))]
 mod sniff;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::{PixelRule, Rgb8};
@@ -72,14 +75,28 @@ pub enum VideoInput<'a> {
 }
 
 /// Where a video is decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Isolation {
+    /// In a child process of this program, with limits and without rights: see [`worker_main`].
+    #[default]
+    Child,
     /// In this process: a fault of a decoder is a fault of the process. For embedders who isolate in a way of their own.
     InProcess,
 }
 
 /// Chooses frames, ascending, of a video that it is told about; frames may stand twice. Gives the reason when it cannot.
 pub type Choose<'a> = &'a dyn Fn(&VideoInfo) -> Result<Vec<u64>, String>;
+
+/// Which frames were chosen, without their pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chosen {
+    /// The whole video.
+    pub info: VideoInfo,
+    /// The chosen frames by their place in the order of display, from 0.
+    pub indices: Vec<u64>,
+    /// When each is shown, seconds from the first frame of the video.
+    pub timestamps_s: Vec<f64>,
+}
 
 /// Decodes the frames of a video that `choose` names.
 ///
@@ -92,15 +109,104 @@ pub fn read(
     limits: &VideoLimits,
     mode: Isolation,
 ) -> Result<Video, VideoError> {
-    match mode {
-        #[cfg(feature = "video")]
-        Isolation::InProcess => libav::read(input, choose, rule, limits),
-        #[cfg(not(feature = "video"))]
+    let mut found: HashMap<u64, Rgb8> = HashMap::new();
+    let chosen = read_each(input, choose, (rule, mode), limits, &mut |frame, rgb| {
+        found.insert(frame, rgb);
+    })?;
+    let Chosen { info, indices, timestamps_s } = chosen;
+    let mut frames: Vec<Rgb8> = Vec::with_capacity(indices.len());
+    for (at, index) in indices.iter().enumerate() {
+        let again = at.checked_sub(1).filter(|before| indices[*before] == *index);
+        frames.push(match again {
+            Some(before) => frames[before].clone(),
+            None => found.remove(index).ok_or(VideoError::Corrupt)?,
+        });
+    }
+    Ok(Video { info, indices, timestamps_s, frames })
+}
+
+/// The same, one frame at a time: `take` is told the index and the pixels of each chosen frame once, in any order, so that
+/// frames that are made smaller need not be held at their decoded size.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_each(
+    input: VideoInput<'_>,
+    choose: Choose<'_>,
+    (rule, mode): (PixelRule, Isolation),
+    limits: &VideoLimits,
+    take: &mut dyn FnMut(u64, Rgb8),
+) -> Result<Chosen, VideoError> {
+    #[cfg(feature = "video")]
+    return match mode {
+        Isolation::Child => child::read(input, choose, rule, limits, take),
         Isolation::InProcess => {
-            let _ = (input, choose, rule, limits);
-            Err(VideoError::NotBuilt)
+            let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+            let opened = libav::Opened::new(libav::Source::open(input, limits)?, limits, threads)?;
+            let indices = choose_frames(&opened.info, choose, limits)?;
+            let mut distinct = indices.clone();
+            distinct.dedup();
+            opened.decode(&distinct, rule, &mut |frame, rgb| {
+                take(frame, rgb);
+                Ok(())
+            })?;
+            let timestamps_s = indices.iter().map(|index| opened.seconds(*index)).collect();
+            Ok(Chosen { info: opened.info, indices, timestamps_s })
+        }
+    };
+    #[cfg(not(feature = "video"))]
+    {
+        let _ = (input, choose, rule, mode, limits, take);
+        Err(VideoError::NotBuilt)
+    }
+}
+
+/// The chosen frames, all of which exist and fit.
+#[cfg(feature = "video")]
+fn choose_frames(info: &VideoInfo, choose: Choose<'_>, limits: &VideoLimits) -> Result<Vec<u64>, VideoError> {
+    if info.frames_total == 0 {
+        return Err(VideoError::NoFrames);
+    }
+    let indices = choose(info).map_err(VideoError::Choice)?;
+    if let Some(index) = indices.iter().find(|index| **index >= info.frames_total) {
+        return Err(VideoError::NoSuchFrame { index: *index, total: info.frames_total });
+    }
+    if !indices.is_sorted() {
+        return Err(VideoError::Choice("the chosen frames do not ascend".to_owned()));
+    }
+    limits.check_output(indices.len(), info.width, info.height)?;
+    Ok(indices)
+}
+
+/// Makes this program one that videos are decoded in. Call it at the start of `main`, before anything else is done: where
+/// this process was started to decode a video, it does so and ends; everywhere else it returns, and [`Isolation::Child`]
+/// starts this program anew.
+#[cfg(feature = "video")]
+pub fn worker_main() {
+    child::serve_if_asked();
+    // The file that runs, also where another has taken its name since.
+    let program = Path::new("/proc/self/exe");
+    match program.exists() {
+        true => child::use_worker(program),
+        false => {
+            if let Ok(program) = std::env::current_exe() {
+                child::use_worker(&program);
+            }
         }
     }
+}
+
+/// Names another program that videos are decoded in: one whose `main` calls [`worker_main`], such as `rewardrt`. For
+/// libraries in processes that are not their own. The first name stays.
+#[cfg(feature = "video")]
+pub fn use_worker(program: &Path) {
+    child::use_worker(program);
+}
+
+/// Starts processes to decode the next videos in, which takes tens of milliseconds each, while other things are done.
+#[cfg(feature = "video")]
+pub fn warm(count: usize) {
+    child::warm(count);
 }
 
 /// The libraries of libav that this program runs with.

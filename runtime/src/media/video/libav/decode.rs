@@ -7,6 +7,7 @@ use std::thread;
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::{Discard, Packet, Rescale, decoder, frame, rescale};
 
+use super::Sink;
 use super::convert::Converter;
 use super::index::{self, Index, Key, Packets};
 use super::open::{self, Media};
@@ -16,82 +17,76 @@ use crate::media::{PixelRule, Rgb8};
 
 /// How the file is opened once more.
 pub(super) type Open<'a> = &'a (dyn Fn() -> Result<Media, VideoError> + Sync);
-/// What takes the frames: the timestamp of each, and its pixels. Frames come in any order.
-pub(super) type Sink<'a> = &'a mut dyn FnMut(i64, Rgb8) -> Result<(), VideoError>;
+/// What takes frames by their timestamps.
+type Take<'a> = &'a mut dyn FnMut(i64, Rgb8) -> Result<(), VideoError>;
 
-/// Decodes the frames that are shown at these times, which ascend and are different.
-pub(super) fn frames(
-    open: Open<'_>,
-    index: &Index,
-    chosen: &[i64],
-    rule: PixelRule,
-    sink: Sink<'_>,
-) -> Result<(), VideoError> {
-    let planned = index.packets.as_ref().and_then(|packets| Some((packets, plan::runs(packets, chosen)?)));
-    match planned {
-        Some((packets, runs)) => parallel(open, packets, &runs, rule, sink),
-        None => sequential(open, index, chosen, rule, sink),
+/// What frames are decoded from, and how.
+pub(super) struct Task<'a> {
+    pub(super) open: Open<'a>,
+    pub(super) index: &'a Index,
+    /// How many threads may be used.
+    pub(super) threads: usize,
+    pub(super) rule: PixelRule,
+}
+
+impl Task<'_> {
+    /// Decodes frames of the index, which ascend and are different.
+    pub(super) fn run(&self, chosen: &[u64], sink: Sink<'_>) -> Result<(), VideoError> {
+        let time = |at: &u64| self.index.times.get(*at as usize).copied().ok_or(VideoError::Corrupt);
+        let times: Vec<i64> = chosen.iter().map(time).collect::<Result<_, _>>()?;
+        let planned = self.index.packets.as_ref().and_then(|p| Some((p, plan::runs(p, &times)?)));
+        let Some((packets, runs)) = planned else { return self.sequential(chosen, sink) };
+        self.parallel(packets, &runs, &mut |time, rgb| {
+            let at = times.binary_search(&time).map_err(|_| VideoError::Corrupt)?;
+            sink(chosen[at], rgb)
+        })
     }
-}
 
-/// Decodes from the start and takes frames by their place: for videos whose packets say nothing.
-fn sequential(
-    open: Open<'_>,
-    index: &Index,
-    chosen: &[i64],
-    rule: PixelRule,
-    sink: Sink<'_>,
-) -> Result<(), VideoError> {
-    let mut media = open()?;
-    let mut converter = Converter::new(media.size, rule, media.turn);
-    let mut wanted = chosen.iter().copied().peekable();
-    index::each_frame(&mut media, |at, frame| {
-        let time = index.times.get(at as usize).copied();
-        if let Some(time) = wanted.next_if(|wanted| Some(*wanted) == time) {
-            sink(time, converter.rgb(frame)?)?;
-        }
-        Ok(wanted.peek().is_some())
-    })?;
-    if wanted.peek().is_some() { Err(VideoError::Corrupt) } else { Ok(()) }
-}
+    /// Decodes from the start and takes frames by their place: for videos whose packets say nothing.
+    fn sequential(&self, chosen: &[u64], sink: Sink<'_>) -> Result<(), VideoError> {
+        let mut media = (self.open)()?;
+        let mut converter = Converter::new(media.size, self.rule, media.turn);
+        let mut wanted = chosen.iter().copied().peekable();
+        index::each_frame(&mut media, self.threads, |at, frame| {
+            if wanted.next_if_eq(&at).is_some() {
+                sink(at, converter.rgb(frame)?)?;
+            }
+            Ok(wanted.peek().is_some())
+        })?;
+        if wanted.peek().is_some() { Err(VideoError::Corrupt) } else { Ok(()) }
+    }
 
-/// Decodes runs side by side over the cores, each worker with a demuxer and a decoder of its own. One run alone is
-/// decoded by a decoder that uses all cores.
-fn parallel(
-    open: Open<'_>,
-    packets: &Packets,
-    runs: &[Run],
-    rule: PixelRule,
-    sink: Sink<'_>,
-) -> Result<(), VideoError> {
-    let cores = open::threads();
-    let workers = cores.min(runs.len()).max(1);
-    let next = AtomicUsize::new(0);
-    // Frames that wait for the sink are bounded by the number of workers, and so is their memory.
-    let (out, taken) = sync_channel(workers);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let (out, next) = (out.clone(), &next);
-            scope.spawn(move || {
-                let mut send = |time, rgb| out.send(Ok((time, rgb))).map_err(|_| VideoError::Corrupt);
-                let done = Worker::new(open, packets, rule, cores / workers).and_then(|mut worker| {
-                    while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        worker.run(run, &mut send)?;
+    /// Decodes runs side by side over the cores, each worker with a demuxer and a decoder of its own. One run alone is
+    /// decoded by a decoder that uses all of them.
+    fn parallel(&self, packets: &Packets, runs: &[Run], take: Take<'_>) -> Result<(), VideoError> {
+        let workers = self.threads.min(runs.len()).max(1);
+        let next = AtomicUsize::new(0);
+        // Frames that wait to be taken are bounded by the number of workers, and so is their memory.
+        let (out, taken) = sync_channel(workers);
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                let (out, next) = (out.clone(), &next);
+                scope.spawn(move || {
+                    let mut send = |time, rgb| out.send(Ok((time, rgb))).map_err(|_| VideoError::Corrupt);
+                    let done = Worker::new(self, packets, self.threads / workers).and_then(|mut worker| {
+                        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                            worker.run(run, &mut send)?;
+                        }
+                        Ok(())
+                    });
+                    if let Err(error) = done {
+                        // Nobody listens any more when another worker failed first.
+                        let _ = out.send(Err(error));
                     }
-                    Ok(())
                 });
-                if let Err(error) = done {
-                    // Nobody listens any more when another worker failed first.
-                    let _ = out.send(Err(error));
-                }
-            });
-        }
-        drop(out);
-        let taken = taken;
-        let end = taken.iter().try_for_each(|frame| frame.and_then(|(time, rgb)| sink(time, rgb)));
-        next.store(runs.len(), Ordering::Relaxed);
-        end
-    })
+            }
+            drop(out);
+            let taken = taken;
+            let end = taken.iter().try_for_each(|frame| frame.and_then(|(time, rgb)| take(time, rgb)));
+            next.store(runs.len(), Ordering::Relaxed);
+            end
+        })
+    }
 }
 
 /// A demuxer and a decoder for one run after the other.
@@ -111,21 +106,17 @@ enum Outcome {
 }
 
 impl<'a> Worker<'a> {
-    fn new(
-        open: Open<'a>,
-        packets: &'a Packets,
-        rule: PixelRule,
-        threads: usize,
-    ) -> Result<Self, VideoError> {
+    fn new(task: &Task<'a>, packets: &'a Packets, threads: usize) -> Result<Self, VideoError> {
+        let open = task.open;
         let media = open()?;
         let decoder = open::decoder(&media, threads.max(1))?;
-        let converter = Converter::new(media.size, rule, media.turn);
+        let converter = Converter::new(media.size, task.rule, media.turn);
         Ok(Worker { open, packets, media, decoder, converter })
     }
 
     /// Decodes a run. What decoders need beyond the key frame is found out by trying: first without the frames that
     /// none builds on, then with them, then from the start of the file.
-    fn run(&mut self, run: &Run, take: Sink<'_>) -> Result<(), VideoError> {
+    fn run(&mut self, run: &Run, take: Take<'_>) -> Result<(), VideoError> {
         let mut left = run.clone();
         if skips_exactly(self.media.codec)
             && let Outcome::Done = self.attempt(&mut left, Discard::NonReference, take)?
@@ -143,7 +134,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Decodes from the key to the last target. Targets that were found are taken out of the run.
-    fn attempt(&mut self, run: &mut Run, skip: Discard, take: Sink<'_>) -> Result<Outcome, VideoError> {
+    fn attempt(&mut self, run: &mut Run, skip: Discard, take: Take<'_>) -> Result<Outcome, VideoError> {
         let last = run.last();
         let mut packet = self.packet_of(&run.key)?;
         loop {
@@ -168,7 +159,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes the targets among the frames that are ready.
-    fn receive(&mut self, run: &mut Run, take: Sink<'_>) -> Result<(), VideoError> {
+    fn receive(&mut self, run: &mut Run, take: Take<'_>) -> Result<(), VideoError> {
         let mut frame = frame::Video::empty();
         while self.decoder.receive_frame(&mut frame).is_ok() {
             let Some(time) = frame.pts() else { continue };

@@ -58,6 +58,7 @@ struct Seen {
 pub(super) fn index(
     mut media: Media,
     limits: &VideoLimits,
+    threads: usize,
     reopen: impl Fn() -> Result<Media, VideoError>,
 ) -> Result<Index, VideoError> {
     let packets = read_packets(&mut media, limits)?;
@@ -65,7 +66,7 @@ pub(super) fn index(
         Some(index) => Ok(index),
         None => {
             drop(media);
-            count(reopen()?, limits)
+            count(reopen()?, limits, threads)
         }
     }
 }
@@ -136,9 +137,9 @@ fn from_packets(media: &Media, packets: &[Seen]) -> Option<Index> {
 }
 
 /// Decodes the whole video and keeps only when its frames are shown.
-fn count(mut media: Media, limits: &VideoLimits) -> Result<Index, VideoError> {
+fn count(mut media: Media, limits: &VideoLimits, threads: usize) -> Result<Index, VideoError> {
     let mut times = Vec::new();
-    each_frame(&mut media, |_, frame| {
+    each_frame(&mut media, threads, |_, frame| {
         times.push(frame.timestamp().unwrap_or(times.len() as i64));
         limits.check_frames(times.len() as u64).map(|()| true)
     })?;
@@ -148,9 +149,10 @@ fn count(mut media: Media, limits: &VideoLimits) -> Result<Index, VideoError> {
 /// Decodes from the start. `keep` is told each frame and its place in the order of display, until it says no more.
 pub(super) fn each_frame(
     media: &mut Media,
+    threads: usize,
     mut keep: impl FnMut(u64, &frame::Video) -> Result<bool, VideoError>,
 ) -> Result<(), VideoError> {
-    let mut decoder = open::decoder(media, open::threads())?;
+    let mut decoder = open::decoder(media, threads)?;
     decoder.skip_frame(Discard::Default);
     let (mut at, mut frame) = (0, frame::Video::empty());
     loop {

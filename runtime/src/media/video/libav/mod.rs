@@ -10,69 +10,99 @@ mod plan;
 mod source;
 mod webp;
 
-use std::collections::HashMap;
+use std::fs::File;
 
 pub use about::Libraries;
 pub(super) use about::libraries;
+pub(super) use source::Source;
 
-use self::source::Source;
+use self::index::Index;
+use self::webp::Webp;
 use super::error::VideoError;
 use super::limits::VideoLimits;
 use super::sniff::{Container, HEAD};
-use super::{Choose, Video, VideoInfo, VideoInput};
+use super::{VideoInfo, VideoInput};
 use crate::media::{PixelRule, Rgb8};
 
-pub(super) fn read(
-    input: VideoInput<'_>,
-    choose: Choose<'_>,
-    rule: PixelRule,
-    limits: &VideoLimits,
-) -> Result<Video, VideoError> {
-    let source = Source::open(input, limits)?;
-    ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
-    let container = Container::of(&source.head::<HEAD>()?).ok_or(VideoError::UnsupportedFormat)?;
-    if container == Container::Webp {
-        return webp::read(&source.whole(limits)?, choose, rule, limits);
-    }
-    let open = || open::open(&source, container, limits);
-    let media = open()?;
-    let (fps, size, base) = (media.fps, media.turn.size(media.size), f64::from(media.time_base));
-    let index = index::index(media, limits, open)?;
-    let frames_total = index.times.len() as u64;
-    let info = VideoInfo { frames_total, width: size.0, height: size.1, fps };
-    let indices = choose_frames(&info, choose, limits)?;
-    let start = index.times.first().copied().unwrap_or_default();
-    let times: Vec<i64> = indices.iter().map(|i| index.times[*i as usize]).collect();
-    let mut distinct = times.clone();
-    distinct.dedup();
-    let mut found: HashMap<i64, Rgb8> = HashMap::with_capacity(distinct.len());
-    decode::frames(&open, &index, &distinct, rule, &mut |time, rgb| {
-        found.insert(time, rgb);
-        Ok(())
-    })?;
-    Ok(Video {
-        info,
-        timestamps_s: times.iter().map(|time| (time - start) as f64 * base).collect(),
-        frames: times
-            .iter()
-            .map(|time| found.get(time).cloned().ok_or(VideoError::Corrupt))
-            .collect::<Result<_, _>>()?,
-        indices,
-    })
+/// What takes the frames: the place of each in the order of display, and its pixels. Frames come in any order.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(u64, Rgb8) -> Result<(), VideoError>;
+
+/// A video whose frames are known and not decoded yet.
+pub(super) struct Opened {
+    pub(super) info: VideoInfo,
+    how: How,
 }
 
-/// The chosen frames, all of which exist and fit.
-fn choose_frames(info: &VideoInfo, choose: Choose<'_>, limits: &VideoLimits) -> Result<Vec<u64>, VideoError> {
-    if info.frames_total == 0 {
-        return Err(VideoError::NoFrames);
+enum How {
+    Libav {
+        source: Source,
+        container: Container,
+        limits: VideoLimits,
+        threads: usize,
+        index: Index,
+        /// Seconds of a unit of time.
+        unit: f64,
+    },
+    Webp(Webp),
+}
+
+impl Opened {
+    /// Finds out what frames there are. `threads` is how many may be used.
+    pub(super) fn new(source: Source, limits: &VideoLimits, threads: usize) -> Result<Opened, VideoError> {
+        // Nothing of what libav has to say is for the caller's terminal.
+        ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
+        let container = Container::of(&source.head::<HEAD>()?).ok_or(VideoError::UnsupportedFormat)?;
+        if container == Container::Webp {
+            let webp = Webp::new(source.whole(limits)?, limits)?;
+            return Opened { info: webp.info(), how: How::Webp(webp) }.checked();
+        }
+        let open = || open::open(&source, container, limits);
+        let media = open()?;
+        let (fps, unit) = (media.fps, f64::from(media.time_base));
+        let (width, height) = media.turn.size(media.size);
+        let threads = media.threads(threads);
+        let index = index::index(media, limits, threads, open)?;
+        let info = VideoInfo { frames_total: index.times.len() as u64, width, height, fps };
+        let how = How::Libav { container, limits: *limits, threads, index, unit, source };
+        Opened { info, how }.checked()
     }
-    let indices = choose(info).map_err(VideoError::Choice)?;
-    if let Some(index) = indices.iter().find(|index| **index >= info.frames_total) {
-        return Err(VideoError::NoSuchFrame { index: *index, total: info.frames_total });
+
+    fn checked(self) -> Result<Opened, VideoError> {
+        if self.info.frames_total == 0 { Err(VideoError::NoFrames) } else { Ok(self) }
     }
-    if !indices.is_sorted() {
-        return Err(VideoError::Choice("the chosen frames do not ascend".to_owned()));
+
+    /// When a frame is shown, seconds from the first one.
+    pub(super) fn seconds(&self, frame: u64) -> f64 {
+        match &self.how {
+            How::Webp(webp) => webp.seconds(frame),
+            How::Libav { index, unit, .. } => {
+                let time = |at: u64| index.times.get(at as usize).copied().unwrap_or_default();
+                time(frame).saturating_sub(time(0)) as f64 * unit
+            }
+        }
     }
-    limits.check_output(indices.len(), info.width, info.height)?;
-    Ok(indices)
+
+    /// Decodes frames that exist, in ascending order and each once.
+    pub(super) fn decode(&self, chosen: &[u64], rule: PixelRule, sink: Sink<'_>) -> Result<(), VideoError> {
+        match &self.how {
+            How::Webp(webp) => webp.decode(chosen, rule, sink),
+            How::Libav { source, container, limits, threads, index, .. } => {
+                let open = || open::open(source, *container, limits);
+                decode::Task { open: &open, index, threads: *threads, rule }.run(chosen, sink)
+            }
+        }
+    }
+}
+
+impl Source {
+    /// The bytes of an input, in a file: that of the path, or one in memory.
+    pub(super) fn as_file(input: VideoInput<'_>, limits: &VideoLimits) -> Result<File, VideoError> {
+        match input {
+            VideoInput::Path(path) => source::open(path),
+            VideoInput::Bytes(bytes) => {
+                limits.check_encoded(bytes.len() as u64)?;
+                source::in_memory(bytes)
+            }
+        }
+    }
 }

@@ -1,13 +1,11 @@
 //! A source becomes a demuxer with one video stream: closed lists of containers and codecs, sizes checked first.
 
-use std::num::NonZeroUsize;
-
 use ffmpeg_next::codec::{self, Id};
 use ffmpeg_next::decoder;
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::packet::side_data;
-use ffmpeg_next::{Dictionary, Error, Rational, format, media, threading};
+use ffmpeg_next::{Dictionary, Error, Rational, error, format, media, threading};
 
 use super::ffi;
 use super::source::Source;
@@ -22,8 +20,10 @@ const READ_BYTES: usize = 64 << 10;
 const PROBE_BYTES: &str = "5000000";
 /// How long a part of the video is looked at for the same, microseconds of video.
 const PROBE_MICROSECONDS: &str = "5000000";
-/// Most threads that one video uses: each may hold frames, and more do not help a decoder.
-const MAX_THREADS: usize = 16;
+/// Most frames that a decoder holds for each of its threads: 16 to predict from, and those on their way out.
+const FRAMES_A_THREAD: u64 = 20;
+/// Most bytes that decoders may hold in frames: three of 1080p at once, one of 4096x2304.
+const MAX_FRAME_BYTES: u64 = 200 << 20;
 /// Most streams of a file: a video, some sounds and subtitles.
 const MAX_STREAMS: &str = "64";
 /// The decoders that are used, by libav's names. The first of its kind for each codec, but for AV1, where the one of
@@ -58,6 +58,14 @@ pub(super) struct Media {
     pub(super) turn: Turn,
     /// Whether pictures may be coded as fields.
     pub(super) interlaced: bool,
+}
+
+impl Media {
+    /// How many of these threads are worth their memory: frames of 1.5 bytes a pixel, held by every decoder.
+    pub(super) fn threads(&self, most: usize) -> usize {
+        let one = u64::from(self.size.0) * u64::from(self.size.1) * 3 / 2 * FRAMES_A_THREAD;
+        usize::try_from(MAX_FRAME_BYTES / one.max(1)).unwrap_or(1).clamp(1, most.max(1))
+    }
 }
 
 /// Opens the first video stream that is no cover picture.
@@ -121,15 +129,11 @@ pub(super) fn decoder(media: &Media, threads: usize) -> Result<decoder::Video, V
     decoder.open_as(codec).and_then(|opened| opened.video()).map_err(refused)
 }
 
-/// Threads that one video may use: all cores that this process may.
-pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS)
-}
-
 /// What libav's error means to the caller.
 pub(super) fn refused(error: Error) -> VideoError {
     match error {
         Error::DemuxerNotFound => VideoError::UnsupportedFormat,
+        Error::Other { errno: error::ENOMEM } => VideoError::OutOfMemory,
         Error::DecoderNotFound => VideoError::UnsupportedCodec,
         _ => VideoError::Corrupt,
     }

@@ -1,8 +1,9 @@
 //! The only way bytes reach the demuxer: a file or memory, read at places, never by name.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::media::video::VideoInput;
@@ -11,7 +12,7 @@ use crate::media::video::limits::VideoLimits;
 
 /// Where the bytes are. Readers share it, and each has its own place.
 #[derive(Clone)]
-pub(super) struct Source {
+pub(in crate::media::video) struct Source {
     bytes: Bytes,
     len: u64,
 }
@@ -24,16 +25,12 @@ enum Bytes {
 
 impl Source {
     /// Opens the input and checks its size.
-    pub(super) fn open(input: VideoInput<'_>, limits: &VideoLimits) -> Result<Source, VideoError> {
+    pub(in crate::media::video) fn open(
+        input: VideoInput<'_>,
+        limits: &VideoLimits,
+    ) -> Result<Source, VideoError> {
         match input {
-            VideoInput::Path(path) => {
-                let unreadable = |e: io::Error| VideoError::Read(e.kind());
-                // Looked at before it is opened: opening a pipe would wait for its writer.
-                if !path.metadata().map_err(unreadable)?.is_file() {
-                    return Err(VideoError::Read(io::ErrorKind::NotSeekable));
-                }
-                Source::file(File::open(path).map_err(unreadable)?, limits)
-            }
+            VideoInput::Path(path) => Source::file(open(path)?, limits),
             VideoInput::Bytes(bytes) => {
                 limits.check_encoded(bytes.len() as u64)?;
                 Ok(Source { len: bytes.len() as u64, bytes: Bytes::Memory(bytes.into()) })
@@ -42,7 +39,7 @@ impl Source {
     }
 
     /// A regular file that is open; pipes and devices have no places to read at.
-    pub(super) fn file(file: File, limits: &VideoLimits) -> Result<Source, VideoError> {
+    pub(in crate::media::video) fn file(file: File, limits: &VideoLimits) -> Result<Source, VideoError> {
         let meta = file.metadata().map_err(|e| VideoError::Read(e.kind()))?;
         if !meta.is_file() {
             return Err(VideoError::Read(io::ErrorKind::NotSeekable));
@@ -70,6 +67,24 @@ impl Source {
         self.reader().take(most).read_to_end(&mut all).map_err(|e| VideoError::Read(e.kind()))?;
         Ok(all)
     }
+}
+
+/// Opens a regular file.
+pub(super) fn open(path: &Path) -> Result<File, VideoError> {
+    let unreadable = |e: io::Error| VideoError::Read(e.kind());
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(VideoError::Read(io::ErrorKind::NotSeekable));
+    }
+    File::open(path).map_err(unreadable)
+}
+
+/// A file in memory with these bytes, which no other process can name.
+pub(super) fn in_memory(bytes: &[u8]) -> Result<File, VideoError> {
+    let memory = rustix::fs::memfd_create("video", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = File::from(memory.map_err(|e| VideoError::Read(io::Error::from(e).kind()))?);
+    file.write_all(bytes).map_err(|e| VideoError::Read(e.kind()))?;
+    Ok(file)
 }
 
 /// A place in a source.
