@@ -26,9 +26,11 @@ pub(in crate::media::video) fn serve_if_asked() {
 fn serve() -> io::Result<()> {
     let mut socket = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let Some((request, file)) = receive(&socket)? else { return Ok(()) };
+    // The last thing that is asked of the kernel about the file, whose bytes are read in the sandbox only.
+    let source = Source::file(file, &request.limits);
     sandbox::limit(&request.limits)?;
     sandbox::lock()?;
-    match answer(&request, file, &mut socket) {
+    match answer(&request, source, &mut socket) {
         Ok(()) => protocol::write_answer(&mut socket, &Answer::Done),
         Err(End::Video(error)) => protocol::write_answer(&mut socket, &Answer::Failed(error)),
         Err(End::Socket(error)) => Err(error),
@@ -55,9 +57,8 @@ impl From<io::Error> for End {
 }
 
 /// Tells what there is, is told what is wanted, and tells that.
-fn answer(request: &Request, file: File, socket: &mut File) -> Result<(), End> {
-    let source = Source::file(file, &request.limits)?;
-    let opened = Opened::new(source, &request.limits, request.threads as usize)?;
+fn answer(request: &Request, source: Result<Source, VideoError>, socket: &mut File) -> Result<(), End> {
+    let opened = Opened::new(source?, &request.limits, request.threads as usize)?;
     protocol::write_answer(socket, &Answer::Info(opened.info))?;
     let chosen = protocol::read_choice(socket, opened.info.frames_total)?;
     let times = chosen.iter().map(|frame| opened.seconds(*frame)).collect();
