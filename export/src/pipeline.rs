@@ -104,11 +104,12 @@ struct Written {
 }
 
 fn config_files(checkpoint: &Checkpoint) -> ConfigFiles {
-    let in_processor = checkpoint.processor.as_ref().and_then(|p| p.get("image_processor")).cloned();
+    let in_processor = |part| checkpoint.processor.as_ref().and_then(|p| p.get(part)).cloned();
     ConfigFiles {
         config: checkpoint.config.clone(),
         generation: checkpoint.generation.clone(),
-        image_processor: in_processor.or_else(|| checkpoint.preprocessor.clone()),
+        image_processor: in_processor("image_processor").or_else(|| checkpoint.preprocessor.clone()),
+        video_processor: in_processor("video_processor").or_else(|| checkpoint.video_preprocessor.clone()),
         reward: checkpoint.reward.clone(),
         added_tokens: checkpoint.added_tokens.clone(),
         tensors: checkpoint.tensors().keys().cloned().collect(),
@@ -196,6 +197,7 @@ fn manifest(
             Head::Scores(head) => Some(head.scores.clone()),
         },
         image: spec.image.clone(),
+        video: spec.video.clone(),
         tokens: spec.tokens.clone(),
         generation: spec.generation.clone(),
         tokenizer: TOKENIZER.to_owned(),

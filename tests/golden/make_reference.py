@@ -5,10 +5,10 @@ reference implementation (Hugging Face transformers, float32, CPU, greedy) gives
     python make_reference.py --family qwen3_vl --seed 7 --out DIR
 
 DIR/checkpoint/     a checkpoint folder laid out as on the Hugging Face hub
-DIR/cases/*.png     the pictures
+DIR/cases/*.png     the pictures, and v.mp4, a video of 45 frames whose coding loses nothing
 DIR/cases/NAME/     messages.json, golden.safetensors and golden.json of one chat
 
-golden.safetensors (S prompt tokens, N pictures, P patches in all, M merged picture tokens in all, T new tokens):
+golden.safetensors (S prompt tokens, N pictures or videos, P patches in all, M merged tokens of them in all, T new tokens):
     input_ids       i64 [S]       the prompt after the picture tokens are expanded
     position_ids    i64 [3, S]    temporal, height and width positions
     first_logits    f32 [V]       after the prompt
@@ -20,6 +20,8 @@ and, where the chat has pictures:
     pixel_values    f32 [P, D]    what the vision tower is given
     vision          f32 [M, H]    what its merger puts in place of the picture tokens
     deepstack_K     f32 [M, H]    what is added to the hidden states after decoder layer K
+A video's `pixel_values_videos` and `video_grid_thw` stand in the place of `pixel_values` and `image_grid_thw`; frames stand
+in the place of time where each is seen alone. There are no resized bytes of videos.
 golden.json: the prompt as a string, the generated text and ids, the smallest margin, library versions.
 
 Needs the packages of requirements.txt beside this file.
@@ -87,7 +89,7 @@ def save_checkpoint(part, model, proc, ids, options):
         file.chmod(0o644)
 
 
-def cases(rng, media):
+def cases(rng, media, videos):
     def save(name, w, h):
         shared.picture(rng, w, h).save(media / name)
         return {"type": "image", "path": name}
@@ -99,15 +101,20 @@ def cases(rng, media):
     yield "system_multi", [
         {"role": "system", "content": [{"type": "text", "text": "You judge images."}]},
         {"role": "user", "content": [pair[0], {"type": "text", "text": "and"}, pair[1], text, save("d.png", 40, 40)]}]
+    if videos:
+        shared.write_video(media / "v.mp4", 45, 15)
+        motion = [{"type": "video", "path": "v.mp4"}, {"type": "text", "text": "Rate the motion."}]
+        yield "video", [{"role": "user", "content": motion}]
 
 
 def golden(part, model, proc, messages, media, options):
     """Runs the reference on one chat and returns what it gave, by tensor name."""
-    paths = [media / i["path"] for m in messages for i in m["content"] if i["type"] == "image"]
-    images = [Image.open(p).convert("RGB") for p in paths]
+    items = [i for m in messages for i in m["content"]]
+    images = [Image.open(media / i["path"]).convert("RGB") for i in items if i["type"] == "image"]
+    videos = [shared.read_video(media / i["path"]) for i in items if i["type"] == "video"]
     told = getattr(part, "TEMPLATE", {})
     prompt = proc.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **told)
-    batch = getattr(part, "encode", shared.encode)(proc, prompt, images)
+    batch = getattr(part, "encode", shared.encode)(proc, prompt, images, videos)
     with torch.no_grad():
         out = model.generate(**batch, max_new_tokens=options.new_tokens, do_sample=False, output_logits=True,
                              return_dict_in_generate=True, use_cache=True)
@@ -123,6 +130,11 @@ def golden(part, model, proc, messages, media, options):
         for key in ("pixel_values", "image_grid_thw"):
             if key in batch and not (options.thin and key == "pixel_values" and len(images) > 1):
                 gold[key] = batch[key].contiguous()
+    if videos:
+        for key in ("pixel_values_videos", "video_grid_thw"):
+            if key in batch:
+                gold[key] = batch[key].contiguous()
+    if images or videos:
         for name, tensor in part.features(model, batch).items():
             gold[name] = (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
     return gold
@@ -186,7 +198,8 @@ def main():
 
     media = options.out / "cases"
     media.mkdir(parents=True, exist_ok=True)
-    for name, messages in cases(rng, media):
+    # The exporter's template of the original code's layout knows no videos.
+    for name, messages in cases(rng, media, options.layout != "original"):
         gold = golden(part, model, proc, messages, media, options)
         write_case(media / name, messages, gold, tok, options)
         print(f"{options.family} {name}: prompt {len(gold['input_ids'])} tokens, new {len(gold['new_ids'])}, "

@@ -37,7 +37,8 @@ def processor(options, tok, kind):
     image = tf.Qwen2VLImageProcessor(patch_size=14, temporal_patch_size=2, merge_size=2,
                                      size=dict(shortest_edge=56 * 56, longest_edge=options.longest_edge ** 2))
     video = tf.Qwen2VLVideoProcessor(patch_size=14, temporal_patch_size=2, merge_size=2, fps=2, min_frames=4,
-                                     max_frames=8, size=dict(shortest_edge=56 * 56, longest_edge=112 * 112))
+                                     max_frames=8, size=dict(shortest_edge=56 * 56,
+                                                             longest_edge=min(112, options.longest_edge) ** 2))
     return kind(image_processor=image, tokenizer=tok, video_processor=video, chat_template=tok.chat_template)
 
 
@@ -64,6 +65,7 @@ def resized(proc, images, pixel_values):
 
 def features(model_, batch):
     """What the tower gives, by golden tensor name."""
+    values, grids = shared.seen(batch)
     with torch.no_grad():
-        seen = model_.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"], return_dict=True)
+        seen = model_.model.visual(values, grid_thw=grids, return_dict=True)
     return {"vision": seen.pooler_output}

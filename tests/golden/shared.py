@@ -1,7 +1,9 @@
 """What every family's reference has in common: the tokenizer, the pictures, and how values are taken from the
 published modules. A family's own part is FAMILY/reference.py."""
 import json
+from fractions import Fraction
 
+import av
 import numpy as np
 import torch
 import transformers as tf
@@ -51,9 +53,17 @@ def make_tokenizer(vocab_size, chat, special):
     return fast
 
 
-def encode(proc, prompt, images):
-    """A prompt and its pictures as the processor gives them to the model."""
-    return proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}))
+def encode(proc, prompt, images, videos):
+    """A prompt and what it shows as the processor gives it to the model, which chooses the frames of videos."""
+    return proc(text=[prompt], return_tensors="pt", **({"images": images} if images else {}), **sampled(videos))
+
+
+def sampled(videos):
+    """Videos for a processor that chooses their frames."""
+    if not videos:
+        return {}
+    return dict(videos=[frames for frames, _ in videos], video_metadata=[meta for _, meta in videos],
+                do_sample_frames=True)
 
 
 def legacy_layout(ckpt):
@@ -91,6 +101,37 @@ def picture(rng, w, h):
     return img
 
 
+def write_video(path, frames, fps, w=96, h=64):
+    """A square on a changing ground, coded without loss; a key frame every 12."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=Fraction(fps))
+        stream.width, stream.height, stream.pix_fmt, stream.options = w, h, "yuv444p", {"crf": "0", "g": "12"}
+        for t in range(frames):
+            img = Image.new("RGB", (w, h), (t * 5 % 256, 40, 255 - t * 7 % 256))
+            ImageDraw.Draw(img).rectangle([2 * t % w, 10, 2 * t % w + 18, 30], fill=(240, 220, 30))
+            for packet in stream.encode(av.VideoFrame.from_image(img)):
+                out.mux(packet)
+        for packet in stream.encode():
+            out.mux(packet)
+
+
+def read_video(path):
+    """Every frame, u8 [frames, 3, h, w], and what is known of the video."""
+    with av.open(str(path)) as src:
+        stream = src.streams.video[0]
+        frames = np.stack([f.to_ndarray(format="rgb24") for f in src.decode(stream)])
+        fps = float(stream.average_rate)
+    meta = dict(total_num_frames=len(frames), fps=fps, width=frames.shape[2], height=frames.shape[1],
+                duration=len(frames) / fps, video_backend="pyav")
+    return torch.from_numpy(frames).permute(0, 3, 1, 2), meta
+
+
+def seen(batch):
+    """What the tower is given of a chat that shows pictures or videos, not both: values and grids."""
+    kind = ("pixel_values", "image_grid_thw") if "pixel_values" in batch else ("pixel_values_videos", "video_grid_thw")
+    return batch[kind[0]], batch[kind[1]]
+
+
 def resized_pictures(proc, images):
     """Each picture as the processor's resize leaves it: uint8 [h, w, 3]."""
     image = proc.image_processor
@@ -117,6 +158,7 @@ def check_resized(proc, resized, pixel_values):
 
 def rope_positions(model, batch):
     """Temporal, height and width positions as the published model counts them, i64 [3, S]."""
-    kw = {k: batch[k] for k in ("image_grid_thw", "mm_token_type_ids") if k in batch}
+    names = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts", "mm_token_type_ids")
+    kw = {k: batch[k] for k in names if k in batch}
     positions, _ = model.model.get_rope_index(batch["input_ids"], attention_mask=batch["attention_mask"], **kw)
     return positions[-3:, 0]

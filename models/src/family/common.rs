@@ -166,7 +166,7 @@ pub(super) fn image_processing(
 
 /// `size.shortest_edge` and `size.longest_edge` are areas here, despite their names; older files say
 /// `min_pixels` and `max_pixels`, inside `size` or in its place or both.
-fn pixel_bounds(r: &Reader) -> Result<(u64, u64), FamilyError> {
+pub(super) fn pixel_bounds(r: &Reader) -> Result<(u64, u64), FamilyError> {
     let old = (r.get("min_pixels").is_some(), r.get("max_pixels").is_some());
     if r.get("size").is_some() {
         let size = r.object("size")?;

@@ -10,6 +10,7 @@ mod qwen2_5_vl;
 mod qwen2_vl;
 mod qwen3_5;
 mod qwen3_vl;
+mod video;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,8 @@ pub struct ConfigFiles {
     pub generation: Option<Value>,
     /// The image processor's part of `processor_config.json`, or `preprocessor_config.json`.
     pub image_processor: Option<Value>,
+    /// The video processor's part of `processor_config.json`, or `video_preprocessor_config.json`.
+    pub video_processor: Option<Value>,
     /// `model_config.json`, the settings that the training of some reward models leaves beside its checkpoints.
     pub reward: Option<Value>,
     /// Tokens that the tokenizer was given beside its model's own, with their ids.

@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common, head, parts};
+use super::{ConfigFiles, FamilyError, common, head, parts, video};
 use crate::package::{PositionRule, SectionLayout};
 use crate::spec::{
     AttentionSpec, DecoderLayer, DecoderSpec, Head, Linear, Mixer, ModelSpec, VisionSpec, Weight,
@@ -56,6 +56,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         );
     }
     let image = common::image_processing(files.image_processor.as_ref(), &tower.spec)?;
+    let video = video::grid(files, &image)?;
     let (generation, eos) = common::generation_defaults(files.generation.as_ref())?;
     let tokens = common::special_tokens(&config, text, eos)?;
     // A placeholder that the template never writes; and what stays at the top where `text_config` leaves it unset:
@@ -69,6 +70,7 @@ pub(super) fn spec(files: &ConfigFiles, family: &Family) -> Result<ModelSpec, Fa
         decoder,
         vision: Some(tower.spec),
         image: Some(image),
+        video,
         tokens,
         generation,
         chat_template: None,

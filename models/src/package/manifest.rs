@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::scores::Scores;
 use super::seal;
 use super::tiling::Tiling;
+use super::video::VideoProcessing;
 
 /// Version of the package format that this code writes and reads.
 pub const FORMAT: u32 = 1;
@@ -98,6 +99,9 @@ pub struct Manifest {
     pub scores: Option<Scores>,
     /// Picture preprocessing, present with the vision tower.
     pub image: Option<ImageProcessing>,
+    /// Video preprocessing; absent when the checkpoint says nothing of videos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoProcessing>,
     /// Special tokens.
     pub tokens: SpecialTokens,
     /// What the checkpoint's generation config asks for.

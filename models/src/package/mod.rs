@@ -11,10 +11,12 @@ mod scores;
 mod seal;
 mod tiling;
 mod validate;
+mod video;
 
 pub use manifest::*;
 pub use scores::{Marker, PictureOrder, ReadAt, ReadError, ScoreOutput, Scores};
 pub use tiling::{Several, Tiling};
+pub use video::{PixelBounds, VideoProcessing, VideoShown, VideoSize};
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,12 @@ fn manifest() -> Value {
         "image": {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, "min_pixels": 4096,
             "max_pixels": 36864, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
             "rescale_factor": 0.00392156862745098, "resample": "bicubic-torch"},
-        "tokens": {"image": 547, "video": null, "eos": [542]},
+        "video": {"frames": "fps:2", "bounds": {"min": 4, "max": 768, "multiple": 1}, "patch_size": 16,
+            "temporal_patch_size": 2, "merge_size": 2,
+            "size": {"bound": "clip", "min_pixels": 4096, "max_pixels": 65536},
+            "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098,
+            "resample": "bicubic-torch", "shown": {"as": "stamped", "start": 544, "end": 545}},
+        "tokens": {"image": 547, "video": 548, "eos": [542]},
         "generation": {"do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20,
             "repetition_penalty": 1.05},
         "tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja", "default_pack": "p",
@@ -77,6 +82,21 @@ fn a_value_that_no_package_has_is_refused_by_its_field() {
     check("/vision", json!(null), "image");
     check("/image/min_pixels", json!(36865), "image.min_pixels");
     check("/image/std/1", json!(0.0), "image.std");
+    check("/video/frames", json!("fps:0"), "is no frame rule");
+    check("/video/bounds/min", json!(0), "video.bounds.min");
+    check("/video/bounds/max", json!(769), "video.bounds.max");
+    check("/video/patch_size", json!(14), "video.patch_size");
+    check("/video/size/min_pixels", json!(65537), "video.size.min_pixels");
+    check("/video/size/cap_tokens", json!(0), "video.size.cap_tokens");
+    check("/video/size", json!({"bound": "fixed", "height": 32, "width": 32}), "video.shown");
+    check("/video/std/1", json!(0.0), "video.std");
+    check("/video/rescale_factor", json!(0), "video.rescale_factor");
+    check("/image", json!(null), "image");
+    check("/video/shown/start", json!(559), "video.shown.start");
+    check("/video/shown", json!({"as": "pooled"}), "video.shown");
+    check("/video/shown/surprise", json!(1), "surprise");
+    check("/video/size/surprise", json!(1), "surprise");
+    check("/tokens/video", json!(null), "tokens.video");
     check("/tokens/eos", json!([]), "tokens.eos");
     check("/tokens/image", json!(559), "tokens");
     check("/generation/top_p", json!(1.5), "top_p");
@@ -90,6 +110,9 @@ fn check_tiling(pointer: &str, value: Value, expected: &str) {
     let image = json!({"patch_size": 14, "temporal_patch_size": 1, "merge_size": 1, "min_pixels": 3136,
         "max_pixels": 3136, "tiling": {"side": 56, "sizes": [[56, 112], [112, 56]], "max_tiles": 9, "several": "whole"}});
     json["image"].as_object_mut().unwrap().extend(image.as_object().unwrap().clone());
+    let video = json!({"patch_size": 14, "temporal_patch_size": 1, "merge_size": 1, "frames": "all",
+        "size": {"bound": "fixed", "height": 56, "width": 56}, "shown": {"as": "pooled"}});
+    json["video"].as_object_mut().unwrap().extend(video.as_object().unwrap().clone());
     let good = Manifest::parse(&sealed(&json)).unwrap();
     assert_eq!(Manifest::parse(&good.print().unwrap()).unwrap(), good);
     *json.pointer_mut(pointer).unwrap() = value;
@@ -109,6 +132,10 @@ fn tiles_that_no_picture_has_are_refused_by_their_field() {
     check_tiling("/image/merge_size", json!(2), "image.merge_size");
     check_tiling("/image/max_pixels", json!(3137), "image.max_pixels");
     check_tiling("/vision/deepstack", json!(1), "vision.deepstack");
+    check_tiling("/video/size/height", json!(57), "video.size.height");
+    check_tiling("/video/size/width", json!(0), "video.size.width");
+    check_tiling("/video/temporal_patch_size", json!(2), "video.temporal_patch_size");
+    check_tiling("/video/shown", json!({"as": "grid"}), "video.shown");
 }
 
 #[test]
@@ -188,7 +215,7 @@ proptest! {
 
     /// A manifest that was changed and sealed again is refused, or it prints and parses to itself.
     #[test]
-    fn a_mutated_manifest_is_refused_or_stable(at in 0usize..4000, byte in any::<u8>()) {
+    fn a_mutated_manifest_is_refused_or_stable(at in 0usize..6000, byte in any::<u8>()) {
         let mut text = serde_json::to_vec_pretty(&manifest()).unwrap();
         let at = at % text.len();
         text[at] = byte;

@@ -8,7 +8,7 @@ use super::validate::{refuse, within};
 /// Most sizes that a picture may be fitted into; published checkpoints list 36.
 const MAX_SIZES: usize = 1 << 10;
 /// Longest side of such a size, pixels: seven times what published checkpoints list.
-const MAX_SIDE: u32 = 1 << 14;
+pub(super) const MAX_SIDE: u32 = 1 << 14;
 
 /// A picture is shown squeezed into one square tile, and again, larger: fitted into one of several sizes, its aspect
 /// kept and the rest black, and cut into tiles. The tower sees each tile alone, its patches in rows, and gives one

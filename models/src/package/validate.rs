@@ -101,9 +101,11 @@ impl Manifest {
 
     fn validate_vision(&self) -> Result<(), ManifestError> {
         let (vision, image) = match (&self.vision, &self.image) {
-            (None, None) => return Ok(()),
+            (None, None) if self.video.is_none() => return Ok(()),
             (Some(v), Some(i)) => (v, i),
-            _ => return refuse("image", "vision and image stand together or not at all"),
+            _ => {
+                return refuse("image", "vision and image stand together or not at all, and video with them");
+            }
         };
         if vision.hidden != self.decoder.hidden {
             return refuse("vision.hidden", format!("{} against decoder.hidden", vision.hidden));
@@ -121,13 +123,7 @@ impl Manifest {
         within("image.merge_size", u64::from(image.merge_size), 1, 16)?;
         within("image.max_pixels", image.max_pixels, 1, 1 << 32)?;
         within("image.min_pixels", image.min_pixels, 1, image.max_pixels)?;
-        positive("image.rescale_factor", image.rescale_factor)?;
-        for (m, s) in image.mean.iter().zip(image.std) {
-            positive("image.std", f64::from(s))?;
-            if !m.is_finite() {
-                return refuse("image.mean", "not finite");
-            }
-        }
+        check_normalisation("image", image.mean, image.std, image.rescale_factor)?;
         if let Some(tiling) = &image.tiling {
             tiling.validate(image)?;
             // Only feature rows are put together from tiles.
@@ -135,6 +131,11 @@ impl Manifest {
         }
         if self.tokens.image.is_none() {
             return refuse("tokens.image", "absent, but the package has a vision tower");
+        }
+        let Some(video) = &self.video else { return Ok(()) };
+        video.validate(image, self.decoder.vocabulary)?;
+        if self.tokens.video.is_none() {
+            return refuse("tokens.video", "absent, but the package says how videos are shown");
         }
         Ok(())
     }
@@ -191,6 +192,18 @@ pub(super) fn positive(field: &str, value: f64) -> Result<(), ManifestError> {
         return refuse(field, format!("{value} is not a positive number"));
     }
     Ok(())
+}
+
+/// Refuses a normalisation that gives no finite values.
+pub(super) fn check_normalisation(
+    section: &str,
+    mean: [f32; 3],
+    std: [f32; 3],
+    rescale_factor: f64,
+) -> Result<(), ManifestError> {
+    positive(&format!("{section}.rescale_factor"), rescale_factor)?;
+    std.iter().try_for_each(|&s| positive(&format!("{section}.std"), f64::from(s)))?;
+    if mean.iter().all(|m| m.is_finite()) { Ok(()) } else { refuse(format!("{section}.mean"), "not finite") }
 }
 
 pub(super) fn refuse<T>(field: impl Into<String>, reason: impl Into<String>) -> Result<T, ManifestError> {

@@ -3,3 +3,4 @@
 pub mod import;
 pub mod pack;
 pub mod segment;
+pub mod video;

@@ -9,7 +9,9 @@ pub mod window;
 
 pub use mixer::{AttentionSpec, DeltaNetSpec, Mixer};
 
-use crate::package::{GenerationDefaults, ImageProcessing, PositionRule, Scores, SpecialTokens};
+use crate::package::{
+    GenerationDefaults, ImageProcessing, PositionRule, Scores, SpecialTokens, VideoProcessing,
+};
 
 /// A whole model.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub struct ModelSpec {
     pub vision: Option<VisionSpec>,
     /// Picture preprocessing, present with the tower.
     pub image: Option<ImageProcessing>,
+    /// Video preprocessing, where the checkpoint says how.
+    pub video: Option<VideoProcessing>,
     /// Special tokens.
     pub tokens: SpecialTokens,
     /// What the generation config asks for.

@@ -98,7 +98,7 @@ pub fn smart_resize(
     Ok((out_h as u32, out_w as u32))
 }
 
-fn check_shape(height: u32, width: u32) -> Result<(), GeometryError> {
+pub(super) fn check_shape(height: u32, width: u32) -> Result<(), GeometryError> {
     let (longer, shorter) = (height.max(width), height.min(width));
     if shorter == 0 {
         return Err(GeometryError::Empty { height, width });

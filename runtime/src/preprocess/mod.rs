@@ -9,15 +9,17 @@ pub mod resize;
 #[cfg(test)]
 mod synthetic;
 mod tiles;
+mod video;
 
 use rewardrt_models::package::ImageProcessing;
 
 use crate::media::Rgb8;
 
 pub use geometry::{GeometryError, smart_resize};
-pub use packing::Packing;
-pub use patches::{Patches, patchify};
+pub use packing::{Packing, Pooling, TileMap};
+pub use patches::{PatchRule, Patches, patchify};
 pub use resize::resize_bicubic;
+pub use video::{fit_video, prepare_video};
 
 /// Why a picture cannot be prepared for a model.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -42,6 +44,14 @@ pub enum PreprocessError {
         height: u32,
         /// Side of a cell, pixels.
         factor: usize,
+    },
+    /// Fewer frames than a temporal patch has, which the reference refuses where it bounds a whole video.
+    #[error("the video shows {found} frame, and the model sees {needed} together; show more")]
+    Short {
+        /// Frames given.
+        found: usize,
+        /// Frames of a temporal patch.
+        needed: u32,
     },
     /// Frames that do not make one video.
     #[error("frame {index} is {found:?}, the first is {expected:?}; send frames of one size, at least one")]

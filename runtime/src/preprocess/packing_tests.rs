@@ -5,9 +5,9 @@ use super::*;
 
 const SIDE: usize = 2;
 
-fn packing(picture: (u32, u32), size: [u32; 2], max_tiles: u32) -> Packing {
+fn packing(picture: (u32, u32), size: [u32; 2], max_tiles: u32) -> TileMap {
     let tiling = Tiling { side: 10, sizes: vec![size], max_tiles, several: Several::Tiled };
-    Packing::new(picture, size, SIDE, &tiling)
+    TileMap::new(picture, size, SIDE, &tiling)
 }
 
 /// Features of one value: the squeezed tile's are 900, 901, .., the joint map's are its row times ten plus its column,
@@ -82,4 +82,29 @@ fn floors_are_those_of_python() {
     assert_eq!(floor_divide(1.0, 0.1), 9.0);
     assert_eq!(floor_divide(6.0, 1.5), 4.0);
     assert_eq!(floor_divide(54.0, 1.25), 43.0);
+}
+
+/// Features of one value, the frame's number in hundreds, then row and column; then the tokens of the video.
+fn check_frames(side: usize, frames: usize, expected: &[f32]) {
+    let grid = |frame: usize| {
+        let places = (0..side).flat_map(move |r| (0..side).map(move |c| (frame * 100 + r * 10 + c) as f32));
+        places.chain([-1.0])
+    };
+    let all: Vec<f32> = (0..frames).flat_map(grid).collect();
+    let packing = Packing::Frames(Pooling::new(side, frames));
+    let tokens = packing.pack(Array2::from_shape_vec((all.len(), 1), all).unwrap().view());
+    assert_eq!(tokens.dim(), (packing.tokens(), 1));
+    let got: Vec<f32> = tokens.iter().copied().collect();
+    assert!(
+        got.len() == expected.len() && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4),
+        "{got:?}"
+    );
+}
+
+/// What torch's bilinear interpolation to half the sides, rounded up, gives.
+#[test]
+fn frames_are_halved_and_closed_once() {
+    check_frames(4, 2, &[5.5, 7.5, 25.5, 27.5, 105.5, 107.5, 125.5, 127.5, -1.0]);
+    check_frames(3, 1, &[2.75, 4.25, 17.75, 19.25, -1.0]);
+    check_frames(1, 3, &[0.0, 100.0, 200.0, -1.0]);
 }

@@ -1,7 +1,7 @@
 //! Resized pictures become rows of normalised patches in the order that the vision tower reads.
 
 use ndarray::{Array2, ArrayView3, ShapeError};
-use rewardrt_models::package::ImageProcessing;
+use rewardrt_models::package::{ImageProcessing, VideoProcessing};
 use rewardrt_models::spec::position::Span;
 
 use super::PreprocessError;
@@ -65,6 +65,33 @@ impl Patches {
     }
 }
 
+/// What cutting into patches needs to know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PatchRule {
+    patch_size: u32,
+    temporal_patch_size: u32,
+    merge_size: u32,
+    mean: [f32; CHANNELS],
+    std: [f32; CHANNELS],
+    rescale_factor: f64,
+}
+
+/// The same six fields of either section of a manifest.
+macro_rules! patch_rule_from {
+    ($section:ty) => {
+        impl From<&$section> for PatchRule {
+            fn from(params: &$section) -> PatchRule {
+                let (patch_size, merge_size) = (params.patch_size, params.merge_size);
+                let temporal_patch_size = params.temporal_patch_size;
+                let (mean, std, rescale_factor) = (params.mean, params.std, params.rescale_factor);
+                PatchRule { patch_size, temporal_patch_size, merge_size, mean, std, rescale_factor }
+            }
+        }
+    };
+}
+patch_rule_from!(ImageProcessing);
+patch_rule_from!(VideoProcessing);
+
 /// Cuts frames of one size into normalised patches. One picture is one frame; the last frame is repeated until
 /// the temporal patches are full, as the reference does for pictures and videos alike.
 ///
@@ -72,9 +99,10 @@ impl Patches {
 /// [`PreprocessError::Frames`] for no frame or frames of several sizes, [`PreprocessError::Grid`] for sides that
 /// are no multiples of `patch_size * merge_size` ([`fit`](super::fit) makes them so),
 /// [`PreprocessError::Geometry`] for too many pixels in all, [`PreprocessError::Parameter`] for parameters without meaning.
-pub fn patchify(frames: &[Rgb8], params: &ImageProcessing) -> Result<Patches, PreprocessError> {
-    let layout = Layout::new(frames, params)?;
-    let tables = normalisation(params)?;
+pub fn patchify(frames: &[Rgb8], rule: impl Into<PatchRule>) -> Result<Patches, PreprocessError> {
+    let rule = rule.into();
+    let layout = Layout::new(frames, &rule)?;
+    let tables = normalisation(&rule)?;
     let mut values = Vec::with_capacity(layout.values());
     for group in 0..layout.times {
         layout.for_each_patch(|x, y| layout.push_patch(&mut values, frames, &tables, (group, x, y)));
@@ -95,7 +123,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(frames: &[Rgb8], params: &ImageProcessing) -> Result<Layout, PreprocessError> {
+    fn new(frames: &[Rgb8], params: &PatchRule) -> Result<Layout, PreprocessError> {
         let size = |frame: &Rgb8| (frame.width(), frame.height());
         let Some(first) = frames.first().map(size) else {
             return Err(PreprocessError::Frames { index: 0, found: (0, 0), expected: (0, 0) });
@@ -172,7 +200,7 @@ impl Layout {
 
 /// The normalised value of each byte: `(byte - mean/rescale) / (std/rescale)` in 32-bit floats, rescaling and
 /// normalisation fused and ordered as in the reference.
-fn normalisation(params: &ImageProcessing) -> Result<[[f32; 256]; CHANNELS], PreprocessError> {
+fn normalisation(params: &PatchRule) -> Result<[[f32; 256]; CHANNELS], PreprocessError> {
     let inverse = (1.0 / params.rescale_factor) as f32;
     let mut tables = [[0.0; 256]; CHANNELS];
     for (table, (mean, std)) in tables.iter_mut().zip(params.mean.iter().zip(params.std)) {

@@ -4,7 +4,7 @@ use rewardrt_models::package::{ImageProcessing, Several, Tiling};
 
 use super::PreprocessError;
 use super::geometry::{GeometryError, MAX_RESIZED_PIXELS};
-use super::packing::Packing;
+use super::packing::{Packing, TileMap};
 use super::patches::{Patches, patchify};
 use super::resize::resize_bicubic;
 use crate::media::Rgb8;
@@ -38,8 +38,8 @@ pub(super) fn prepare(
             frames.push(crop(&fitted, (top, left), seen)?);
         }
     }
-    let packing = Packing::new((image.height(), image.width()), size, side as usize, tiling);
-    Ok(Patches { packing: Some(packing), ..patchify(&frames, params)? })
+    let map = TileMap::new((image.height(), image.width()), size, side as usize, tiling);
+    Ok(Patches { packing: Some(Packing::Tiles(map)), ..patchify(&frames, params)? })
 }
 
 /// The size that shows most of the picture's own pixels, and of those the one with the least area besides; the first
@@ -96,7 +96,7 @@ fn padded(image: &Rgb8, size: [u32; 2], colour: [u8; CHANNELS]) -> Result<Rgb8, 
 }
 
 /// A square of `side` pixels whose first pixel is at `(top, left)`.
-fn crop(image: &Rgb8, (top, left): (u32, u32), side: u32) -> Result<Rgb8, GeometryError> {
+pub(super) fn crop(image: &Rgb8, (top, left): (u32, u32), side: u32) -> Result<Rgb8, GeometryError> {
     let (stride, row) = (image.width() as usize * CHANNELS, side as usize * CHANNELS);
     let left = left as usize * CHANNELS;
     let lines = image.data().chunks_exact(stride).skip(top as usize).take(side as usize);

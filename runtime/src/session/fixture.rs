@@ -334,6 +334,7 @@ fn manifest(model: &ModelProto) -> Manifest {
             resample: Resample::BicubicTorch,
             tiling: None,
         }),
+        video: None,
         tokens: SpecialTokens { image: Some(5), video: None, eos: vec![1] },
         generation: GenerationDefaults {
             do_sample: false,

@@ -84,12 +84,12 @@ def processor(options, tok):
                                       vision_aspect_ratio=aspect(options))
 
 
-def encode(proc, prompt, images):
+def encode(proc, prompt, images, videos):
     """The pictures of a chat belong together, as the processor's own apply_chat_template hands them over; the original
     code cuts each into tiles, however many there are."""
     original = isinstance(proc.image_processor, tf.LlavaOnevisionImageProcessorPil)
     kw = {"images": images if original else [images]} if images else {}
-    return proc(text=[prompt], return_tensors="pt", **kw)
+    return proc(text=[prompt], return_tensors="pt", **kw, **shared.sampled(videos))
 
 
 def legacy_layout(ckpt):
@@ -152,17 +152,29 @@ def resized(proc, images, pixel_values):
     return []
 
 
+def patches(tiles):
+    """The patches of tiles, row by row: f32 [tiles * SIDE * SIDE, 3 * PATCH * PATCH]."""
+    seen = SIDE * PATCH
+    cut = tiles[:, :, :seen, :seen].unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
+    return cut.permute(0, 2, 3, 1, 4, 5).reshape(len(tiles) * SIDE * SIDE, -1)
+
+
 def features(model_, batch):
     """What the tower is given and gives, by golden tensor name; tiles stand in the place of time."""
+    if "pixel_values_videos" in batch:
+        with torch.no_grad():
+            seen = model_.model.get_video_features(batch["pixel_values_videos"], vision_feature_layer=-1,
+                                                   vision_feature_select_strategy="full")
+        frames = batch["pixel_values_videos"][0]
+        return {"vision": seen.pooler_output[0], "pixel_values_videos": patches(frames),
+                "video_grid_thw": torch.tensor([[len(frames), SIDE, SIDE]])}
     grids, rows = [], []
     alone = [n == 1 for n in batch["batch_num_images"].tolist() for _ in range(n)]
     for pixels, size, one in zip(batch["pixel_values"], batch["image_sizes"].tolist(), alone):
         height, width = tf.image_processing_utils.select_best_resolution(size, model_.config.image_grid_pinpoints)
         tiles = 1 + height * width // TILE ** 2 if one else 1
         grids.append([tiles, SIDE, SIDE])
-        seen = SIDE * PATCH
-        patches = pixels[:tiles, :, :seen, :seen].unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
-        rows.append(patches.permute(0, 2, 3, 1, 4, 5).reshape(tiles * SIDE * SIDE, -1))
+        rows.append(patches(pixels[:tiles]))
     with torch.no_grad():
         seen = model_.model.get_image_features(
             batch["pixel_values"], batch["image_sizes"], batch_num_images=batch["batch_num_images"], return_dict=True)

@@ -62,8 +62,9 @@ def processor(options, tok):
     image = tf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, image_mean=[0.5] * 3,
                                      image_std=[0.5] * 3,
                                      size=dict(shortest_edge=least, longest_edge=options.longest_edge ** 2))
-    video = tf.Qwen3VLVideoProcessor(size=dict(shortest_edge=4 * 32 * 32, longest_edge=4 * 128 * 128), fps=2,
-                                     min_frames=4, max_frames=8, cap_pixels_per_frame=False)
+    most = 32 if small(options) else 128
+    video = tf.Qwen3VLVideoProcessor(size=dict(shortest_edge=4 * (2 * patch) ** 2, longest_edge=4 * most ** 2), fps=2,
+                                     patch_size=patch, min_frames=4, max_frames=8, cap_pixels_per_frame=False)
     return tf.Qwen3VLProcessor(image_processor=image, tokenizer=tok, video_processor=video,
                                chat_template=tok.chat_template)
 
@@ -82,6 +83,7 @@ def resized(proc, images, pixel_values):
 
 def features(model_, batch):
     """What the tower gives, by golden tensor name."""
+    values, grids = shared.seen(batch)
     with torch.no_grad():
-        seen = model_.model.visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"], return_dict=True)
+        seen = model_.model.visual(values, grid_thw=grids, return_dict=True)
     return {"vision": seen.pooler_output}

@@ -56,6 +56,8 @@ pub(super) fn put(mut spec: ModelSpec, ending: Option<Ending>) -> ModelSpec {
     spec.default_pack = pack;
     spec.decoder.head = Head::Scores(head);
     spec.ignored.push(common::HEAD.to_owned());
+    // Its videos are prepared as its pictures are.
+    spec.video = None;
     if let Some((image, pixels)) = spec.image.as_mut().zip(pixels) {
         // The reference resizes before the processor, which then finds nothing to do.
         (image.min_pixels, image.max_pixels, image.resample) = pixels;

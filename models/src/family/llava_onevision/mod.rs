@@ -11,7 +11,7 @@ mod vision;
 use serde_json::{Value, json};
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common, qwen2};
+use super::{ConfigFiles, FamilyError, common, qwen2, video};
 use crate::package::SpecialTokens;
 use crate::spec::ModelSpec;
 use image::Pictures;
@@ -55,6 +55,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
     };
     let pictures = Pictures { max_tiles, sizes: image::sizes(&config)? };
     let image = image::transformers(files.image_processor.as_ref(), &tower, pictures)?;
+    let video = video::pooled(files, &image)?;
     let (generation, mut eos) = common::generation_defaults(files.generation.as_ref())?;
     if eos.is_empty() {
         eos = text.token_ids("eos_token_id")?;
@@ -68,6 +69,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         decoder,
         vision: Some(vision),
         image: Some(image),
+        video,
         tokens,
         generation,
         chat_template: None,

@@ -67,6 +67,8 @@ pub(in super::super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyErr
         vision: Some(tower.spec(&names, seen, decoder.hidden, true)),
         decoder,
         image: Some(image),
+        // The code's own processing of videos is not covered.
+        video: None,
         tokens: SpecialTokens { image: Some(placeholder), video: None, eos },
         generation,
         chat_template: Some(CHAT),

@@ -10,7 +10,7 @@ mod decoder;
 use serde_json::json;
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common, qwen3_vl};
+use super::{ConfigFiles, FamilyError, common, qwen3_vl, video};
 use crate::spec::ModelSpec;
 
 /// Name of the family, `model_type` of its configuration.
@@ -32,6 +32,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         return Err(tower.error("out_hidden_size", "differs from the text model's hidden_size"));
     }
     let image = common::image_processing(files.image_processor.as_ref(), &vision)?;
+    let video = video::stamped(files, &image)?;
     let (generation, eos) = common::generation_defaults(files.generation.as_ref())?;
     let tokens = common::special_tokens(&config, &text, eos)?;
     let ignored = decoder::ignored(&text, tied)?;
@@ -43,6 +44,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         decoder,
         vision: Some(vision),
         image: Some(image),
+        video,
         tokens,
         generation,
         chat_template: None,

@@ -9,7 +9,7 @@ mod decoder;
 pub(super) mod vision;
 
 use super::config::Reader;
-use super::{ConfigFiles, FamilyError, common, head};
+use super::{ConfigFiles, FamilyError, common, head, video};
 use crate::spec::ModelSpec;
 
 /// Name of the family, `model_type` of its configuration.
@@ -28,6 +28,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         return Err(tower.error("out_hidden_size", "differs from the text model's hidden_size"));
     }
     let image = common::image_processing(files.image_processor.as_ref(), &vision)?;
+    let video = video::stamped(files, &image)?;
     let (generation, eos) = common::generation_defaults(files.generation.as_ref())?;
     let tokens = common::special_tokens(&config, &text, eos)?;
     for reader in [config, text, tower] {
@@ -38,6 +39,7 @@ pub(super) fn spec(files: &ConfigFiles) -> Result<ModelSpec, FamilyError> {
         decoder,
         vision: Some(vision),
         image: Some(image),
+        video,
         tokens,
         generation,
         chat_template: None,
