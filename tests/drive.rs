@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use rewardrt::decode::Request;
+use rewardrt::judge::Footage;
 use rewardrt::load::Package;
+use rewardrt::media::video::Isolation;
 use rewardrt::media::{self, Limits, PixelRule};
 use rewardrt::preprocess::{self, Patches};
 use rewardrt::session::{
@@ -19,6 +21,7 @@ use rewardrt::session::{
 use rewardrt::text::chat::Chat;
 use rewardrt_export::Options;
 use rewardrt_models::package::{Manifest, Precision};
+use rewardrt_models::prompt::segment::MediaKind;
 use rewardrt_models::spec::position::{Positions, Rotary, grid_rows};
 use rewardrt_tests::{Golden, Result};
 
@@ -86,11 +89,12 @@ impl Prompt {
         let ids = case.i64("input_ids")?;
         let flat = case.i64("position_ids")?;
         let positions = (0..ids.len()).map(|t| [0, 1, 2].map(|axis| flat[axis * ids.len() + t])).collect();
-        let placeholder = i64::from(manifest.tokens.image.ok_or("no picture token")?);
+        let placeholders = placeholders(manifest);
         let mut next = -1;
-        let feature_rows = ids.iter().map(|&id| {
-            next += i64::from(id == placeholder);
-            if id == placeholder { next } else { -1 }
+        let feature_rows = ids.iter().map(|id| {
+            let is_seen = placeholders.contains(id);
+            next += i64::from(is_seen);
+            if is_seen { next } else { -1 }
         });
         let feature_rows = feature_rows.collect();
         Ok(Prompt { ids, positions, feature_rows, features: Arc::new(see(case, manifest, vision)?) })
@@ -173,11 +177,30 @@ pub(crate) fn chat(case: &Golden) -> Result<Chat> {
     Ok(chat)
 }
 
+/// The ids that stand for what is seen.
+pub(crate) fn placeholders(manifest: &Manifest) -> Vec<i64> {
+    [manifest.tokens.image, manifest.tokens.video].into_iter().flatten().map(i64::from).collect()
+}
+
+/// The videos of a case, read by the package's own rule, and their patches.
+pub(crate) fn videos(case: &Golden, manifest: &Manifest) -> Result<Vec<(Footage, Patches)>> {
+    let mut all = Vec::new();
+    for file in chat(case)?.media.iter().filter(|file| file.kind == MediaKind::Video) {
+        let params = manifest.video.as_ref().ok_or("no video preprocessing")?;
+        let (path, isolation) = (Path::new(&file.path), Isolation::InProcess);
+        let footage = Footage::open(path, params.frames, manifest, PixelRule::Reference, isolation)?;
+        let patches = preprocess::prepare_video(&footage.frames, params)?;
+        all.push((footage, patches));
+    }
+    Ok(all)
+}
+
 /// The patches of a case's pictures.
 pub(crate) fn pictures(case: &Golden, manifest: &Manifest) -> Result<Vec<Patches>> {
     let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
     let mut all = Vec::new();
-    let files = chat(case)?.media;
+    let mut files = chat(case)?.media;
+    files.retain(|file| file.kind == MediaKind::Image);
     for file in &files {
         let rgb = media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
         all.push(preprocess::prepare(&rgb, params, files.len())?);
@@ -185,12 +208,13 @@ pub(crate) fn pictures(case: &Golden, manifest: &Manifest) -> Result<Vec<Patches
     Ok(all)
 }
 
-/// The features of a case's pictures; one row of zeros when it has none.
+/// The features of a case's pictures, then of its videos; one row of zeros when it has none.
 pub(crate) fn see(case: &Golden, manifest: &Manifest, vision: &mut OrtVision) -> Result<Features> {
     let v = manifest.vision.as_ref().ok_or("no vision tower")?;
     let merge = manifest.image.as_ref().map_or(0, |image| image.merge_size as usize);
     let mut all = Vec::new();
-    for picture in pictures(case, manifest)? {
+    let videos = videos(case, manifest)?.into_iter().map(|(_, patches)| patches);
+    for picture in pictures(case, manifest)?.into_iter().chain(videos) {
         let [_, rows, columns] = picture.grid.map(|n| n as usize);
         let grid = grid_rows(v, merge, rows, columns);
         let seen = vision.run(&VisionInput { patches: picture.grids()?, grid: &grid })?;

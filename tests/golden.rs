@@ -9,14 +9,16 @@ use std::path::Path;
 
 use drive::{Exported, Prompt, Sessions};
 use ndarray::Array2;
-use rewardrt::judge::{FinishReason, Generate, Sampling};
+use rewardrt::judge::{FinishReason, Footage, Generate, Sampling};
 use rewardrt::load::Package;
+use rewardrt::media::video::Isolation;
 use rewardrt::media::{self, Limits, PixelRule};
-use rewardrt::preprocess;
+use rewardrt::preprocess::{self, Patches};
 use rewardrt::session::library;
 use rewardrt::{Generation, Judge};
-use rewardrt_models::package::{Manifest, Precision};
-use rewardrt_models::spec::position::{Positions, Span};
+use rewardrt_models::package::{Manifest, Precision, VideoShown};
+use rewardrt_models::prompt::segment::MediaKind;
+use rewardrt_models::spec::position::{Positions, Span, video_step};
 use rewardrt_tests::{Golden, Result, golden_cases, golden_models};
 
 /// Largest difference of a logit, and the margin under which a greedy step is open.
@@ -64,7 +66,8 @@ fn compare_resized(case: &Golden, manifest: &Manifest) -> Result<()> {
         // Tiles are compared as pixel values alone: a byte's step is four thousand times the tolerance.
         return Ok(());
     }
-    for (i, file) in drive::chat(case)?.media.iter().enumerate() {
+    let pictures = drive::chat(case)?.media.into_iter().filter(|file| file.kind == MediaKind::Image);
+    for (i, file) in pictures.enumerate() {
         let rgb = media::decode(&std::fs::read(&file.path)?, PixelRule::Reference, &Limits::default())?;
         if preprocess::fit(&rgb, params)?.data() != case.u8(&format!("resized_{i}"))? {
             return Err(format!("picture {i} is resized to other bytes").into());
@@ -73,10 +76,40 @@ fn compare_resized(case: &Golden, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
+/// Compares the grids and values of a case's videos.
+fn compare_videos(case: &Golden, manifest: &Manifest) -> Result<()> {
+    let videos = drive::videos(case, manifest)?;
+    let grids: Vec<i64> = videos.iter().flat_map(|(_, p)| p.grid).map(i64::from).collect();
+    assert_eq!(grids, case.i64("video_grid_thw")?);
+    let values: Vec<f32> = videos.into_iter().flat_map(|(_, p)| p.values).collect();
+    within("pixel_values_videos", &values, &case.f32("pixel_values_videos")?, PIXELS)
+}
+
+/// What each run of a video's tokens is in its prompt.
+fn video_spans(footage: &Footage, patches: &Patches, manifest: &Manifest) -> Result<Vec<Span>> {
+    let params = manifest.video.as_ref().ok_or("no video preprocessing")?;
+    let [times, rows, columns] = patches.grid.map(|n| n as usize);
+    let (rows, columns) = (rows / params.merge_size as usize, columns / params.merge_size as usize);
+    Ok(match params.shown {
+        VideoShown::Stamped { .. } => vec![Span::Grid(rows, columns); times],
+        VideoShown::Pooled => vec![Span::Text(times * rows.div_ceil(2) * columns.div_ceil(2) + 1)],
+        VideoShown::Grid => {
+            let sampled = &footage.sampled;
+            let shown = sampled.indices.len() as f64 / sampled.frames_total as f64 * sampled.fps;
+            let seconds = f64::from(params.temporal_patch_size) / shown;
+            let step = video_step(&manifest.decoder.position, seconds);
+            vec![Span::Video { times, rows, columns, step }]
+        }
+    })
+}
+
 #[test]
 fn pictures_become_the_same_bytes_and_values() -> Result<()> {
     for_each_case(|case, package| {
         let manifest = Package::open(package)?.manifest().clone();
+        if case.has("video_grid_thw") {
+            return compare_videos(case, &manifest);
+        }
         compare_resized(case, &manifest)?;
         let patches = drive::pictures(case, &manifest)?;
         if patches.is_empty() {
@@ -100,12 +133,15 @@ fn positions_are_those_of_the_reference() -> Result<()> {
         let manifest = Package::open(package)?.manifest().clone();
         let (ids, expected) = (case.i64("input_ids")?, case.i64("position_ids")?);
         let params = manifest.image.as_ref().ok_or("no picture preprocessing")?;
-        let placeholder = i64::from(manifest.tokens.image.ok_or("no picture token")?);
-        let pictures: Vec<Span> = drive::pictures(case, &manifest)?.iter().map(|p| p.span(params)).collect();
-        let (mut spans, mut at, mut pictures) = (Vec::new(), 0, pictures.into_iter());
+        let placeholders = drive::placeholders(&manifest);
+        let mut seen: Vec<Span> = drive::pictures(case, &manifest)?.iter().map(|p| p.span(params)).collect();
+        for (footage, patches) in drive::videos(case, &manifest)? {
+            seen.extend(video_spans(&footage, &patches, &manifest)?);
+        }
+        let (mut spans, mut at, mut seen) = (Vec::new(), 0, seen.into_iter());
         while at < ids.len() {
-            let span = if ids[at] == placeholder {
-                pictures.next().ok_or("more placeholders than pictures")?
+            let span = if placeholders.contains(&ids[at]) {
+                seen.next().ok_or("more placeholders than pictures")?
             } else {
                 Span::Text(1)
             };
@@ -141,7 +177,7 @@ fn features_and_first_logits_are_those_of_the_reference() -> Result<()> {
 #[test]
 fn chats_give_the_same_prompt_and_the_same_words() -> Result<()> {
     for_each_case(|case, package| {
-        let judge = Judge::open(package)?;
+        let judge = Judge::builder().isolation(Isolation::InProcess).open(package)?;
         let (expected, margins) = (case.i64("new_ids")?, case.f32("margins")?);
         let got = generate(&judge, case, expected.len())?;
         let ids = |ids: &[u32]| ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>();

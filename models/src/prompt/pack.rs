@@ -66,7 +66,8 @@ pub struct Pack {
     pub task: Task,
     /// Where the media stand.
     pub media: MediaOrder,
-    /// Which frames of a video are shown; present for tasks with videos only.
+    /// Which frames of a video are shown; present for tasks with videos only, and absent where a video is sent as one
+    /// and the package's own rule chooses.
     pub frames: Option<FrameRule>,
     /// How they are sent.
     pub frames_as: FramesAs,
@@ -226,17 +227,19 @@ impl Pack {
         let frames = written.frames.as_deref().map(str::parse).transpose();
         let frames = frames
             .map_err(|e: FrameRuleError| PackError::Field { field: "frames", reason: e.to_string() })?;
+        // A package that shows videos as such says which frames; one that ends in a head of scores does not.
+        let left_to_package = written.frames_as == FramesAs::Video && kind != AnswerKind::Head;
         match (shape.has_frames(), frames) {
-            (true, None) => {
+            (true, None) if !left_to_package => {
                 return refuse("frames", "missing; a video task needs one, as `linspace-trunc:8`");
             }
             (false, Some(_)) => {
                 return refuse("frames", "only video tasks have frames; take it out");
             }
+            (false, None) if written.frames_as == FramesAs::Video => {
+                return refuse("frames_as", "only video tasks have frames; take it out");
+            }
             _ => {}
-        }
-        if written.frames_as == FramesAs::Video && (kind != AnswerKind::Head || frames.is_none()) {
-            return refuse("frames_as", "only heads of scores are asked about a video as one; take it out");
         }
         Ok(Pack {
             name: written.name,

@@ -14,6 +14,7 @@ use super::{Inner, Judge, Terms};
 use crate::Error;
 use crate::decode;
 use crate::load::Package;
+use crate::media::video::Isolation;
 use crate::schedule::{Limits, Service};
 use crate::session::{
     DecoderSession, OrtDecoder, OrtVision, Placement, Providers, SessionOptions, VisionSession, library,
@@ -47,6 +48,7 @@ pub struct JudgeBuilder {
     tokens: usize,
     limits: Asking,
     vision_cache: usize,
+    isolation: Isolation,
 }
 
 /// How much may be asked at once.
@@ -79,6 +81,7 @@ impl Default for JudgeBuilder {
             tokens: DEFAULT_TOKENS,
             limits: Asking { queue: DEFAULT_QUEUE, kv_tokens: None },
             vision_cache: DEFAULT_VISION_CACHE,
+            isolation: Isolation::default(),
         }
     }
 }
@@ -168,6 +171,13 @@ impl JudgeBuilder {
         self
     }
 
+    /// Where the video files of chats are decoded: in a child process when this is not called.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> JudgeBuilder {
+        self.isolation = isolation;
+        self
+    }
+
     /// Verifies and loads a package.
     ///
     /// # Errors
@@ -186,7 +196,7 @@ impl JudgeBuilder {
             vision: vision.map(|v| Box::new(v) as Box<dyn VisionSession>),
             placements: placements.into_iter().flatten().collect(),
         };
-        assemble(package, (self.asked, self.limits, self.vision_cache), sessions, start)
+        assemble(package, (self.asked, self.limits, self.vision_cache, self.isolation), sessions, start)
     }
 
     /// Puts a verified package together with sessions of the caller's own: another engine, or the stub twin in
@@ -201,7 +211,12 @@ impl JudgeBuilder {
         vision: Option<Box<dyn VisionSession>>,
     ) -> Result<Judge, Error> {
         let sessions = Sessions { decoder, vision, placements: Vec::new() };
-        assemble(package, (self.asked, self.limits, self.vision_cache), sessions, Instant::now())
+        assemble(
+            package,
+            (self.asked, self.limits, self.vision_cache, self.isolation),
+            sessions,
+            Instant::now(),
+        )
     }
 }
 
@@ -213,7 +228,7 @@ struct Sessions {
 
 fn assemble(
     package: Package,
-    (asked, asking, vision_cache): (Asked, Asking, usize),
+    (asked, asking, vision_cache, isolation): (Asked, Asking, usize, Isolation),
     sessions: Sessions,
     start: Instant,
 ) -> Result<Judge, Error> {
@@ -244,6 +259,7 @@ fn assemble(
         preparers,
         vision,
         placements: sessions.placements,
+        isolation,
         load_ms: start.elapsed().as_secs_f64() * 1e3,
     };
     Ok(Judge { inner: Arc::new(inner), service: Arc::new(service), terms: Terms::default() })

@@ -62,8 +62,10 @@ impl Candidate {
     /// # Errors
     /// Of class input when there are more or fewer.
     pub fn check_frames(&self, name: &str, rule: FrameRule) -> Result<(), Error> {
-        let (Candidate::Frames(frames), FrameRule::LinspaceTrunc(n) | FrameRule::LinspaceRound(n)) =
-            (self, rule)
+        let (
+            Candidate::Frames(frames),
+            FrameRule::LinspaceTrunc(n) | FrameRule::LinspaceRound(n) | FrameRule::Step(n),
+        ) = (self, rule)
         else {
             return Ok(());
         };

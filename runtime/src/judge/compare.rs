@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, Combined, OrderVerdict, Status};
 
 use super::Inner;
 use super::pair::{Ask, Asked};
-use super::question::Question;
+use super::place::Place;
+use super::question::{self, Question};
 use super::types::{Comparison, OrderResult, Timing, Usage, Verdict};
 use crate::Error;
 use crate::decode::Request;
@@ -25,7 +25,7 @@ enum Order {
 /// What is made of a comparison before the tower sees it.
 struct Ready {
     patches: Vec<Patches>,
-    spans: Vec<Span>,
+    places: Vec<Place>,
     /// The prompts, one an order.
     asked: Vec<Asked>,
     ms: f64,
@@ -37,14 +37,14 @@ pub(super) async fn run(
     comparison: &Arc<Comparison>,
 ) -> Result<Verdict, Error> {
     let asks = asks(inner, comparison);
-    question(comparison).check(inner)?;
+    asked_about(comparison).check(inner)?;
     asks.iter().try_for_each(|(_, ask)| ask.check())?;
     call.turn().await?;
     let work = (inner.clone(), comparison.clone());
     let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
-    let Ready { patches, spans, asked, ms } = call.ready(ready).await?;
+    let Ready { patches, places, asked, ms } = call.ready(ready).await?;
     let seen = inner.see(call, patches).await?;
-    let parts = parts(comparison);
+    let parts = parts(inner, comparison);
     let requests: Vec<Request> = asks
         .iter()
         .zip(&asked)
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let mut timing = Timing { load: inner.load_ms, preprocess: ms, vision: seen.ms, ..Timing::default() };
     let mut results = Vec::with_capacity(asked.len());
     // The second order shows pictures that the first one saw.
-    let reused = [seen.reused_tokens(&spans), spans.iter().map(Span::tokens).sum()];
+    let reused = [seen.reused_tokens(), places.iter().map(Place::tokens).sum()];
     for (((_, ask), asked), (done, reused)) in asks.iter().zip(&asked).zip(done.into_iter().zip(reused)) {
         let order = ask.read(asked, &done?, reused)?.result;
         // Orders run together: the phase lasted as long as the longer of them.
@@ -66,7 +66,7 @@ pub(super) async fn run(
     Ok(assemble(inner, comparison, results, timing))
 }
 
-fn question(comparison: &Comparison) -> Question<'_> {
+fn asked_about(comparison: &Comparison) -> Question<'_> {
     Question {
         prompt: &comparison.prompt,
         shown: &comparison.shown,
@@ -82,31 +82,31 @@ fn asks<'a>(inner: &'a Inner, comparison: &'a Comparison) -> Vec<(Order, Ask<'a>
     let orders: &[Order] = if options.both_orders { &[Order::Ab, Order::Ba] } else { &[Order::Ab] };
     let ask = |&order: &Order| {
         let (order_name, question) = match order {
-            Order::Ab => ("ab", question(comparison)),
-            Order::Ba => ("ba", question(comparison).flipped()),
+            Order::Ab => ("ab", asked_about(comparison)),
+            Order::Ba => ("ba", asked_about(comparison).flipped()),
         };
         (order, Ask { inner, question, order: order_name, options })
     };
     orders.iter().map(ask).collect()
 }
 
-/// Pictures beside the candidates, and of the first candidate.
-fn parts(comparison: &Comparison) -> (usize, usize) {
-    (comparison.shown.len(), comparison.first.len())
+/// Pictures or videos beside the candidates, and of the first candidate.
+fn parts(inner: &Inner, comparison: &Comparison) -> (usize, usize) {
+    (question::media(inner, &comparison.shown), question::media(inner, &comparison.first))
 }
 
 /// Decodes and prepares the pictures, and encodes the prompts.
 fn ready(inner: &Inner, comparison: &Comparison) -> Result<Ready, Error> {
     let start = Instant::now();
-    let question = question(comparison);
-    let params = question.check(inner)?;
-    let patches = question.patches(comparison.options.pixels, params)?;
-    let spans: Vec<Span> = patches.iter().map(|p| p.span(params)).collect();
+    let question = asked_about(comparison);
+    question.check(inner)?;
+    let (patches, places) = question.seen(inner, comparison.options.pixels)?;
+    let parts = parts(inner, comparison);
     let asked = asks(inner, comparison)
         .iter()
-        .map(|(order, ask)| ask.encode(arranged(&spans, parts(comparison), *order)))
+        .map(|(order, ask)| ask.encode(&arranged(&places, parts, *order)))
         .collect::<Result<_, _>>()?;
-    Ok(Ready { patches, spans, asked, ms: start.elapsed().as_secs_f64() * 1e3 })
+    Ok(Ready { patches, places, asked, ms: start.elapsed().as_secs_f64() * 1e3 })
 }
 
 /// The items in the order in which they are shown: what stands beside the candidates first, always. `parts` are

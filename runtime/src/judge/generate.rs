@@ -1,26 +1,30 @@
 //! `generate`: a chat, continued.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use rewardrt_models::prompt::segment::MediaKind;
-use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::Ending;
 
-use super::Inner;
 use super::ending::finish_reason;
+use super::footage::Footage;
+use super::place::{self, Place, Times};
 use super::prepare::{self, Wish};
-use super::types::{Generate, Generation, Picture, Timing, Usage};
+use super::types::{Generate, Generation, Picture, ShownVideo, Timing, Usage};
+use super::{Candidate, Inner};
 use crate::Error;
+use crate::media::PixelRule;
 use crate::preprocess::Patches;
 use crate::schedule::Call;
 use crate::text::EncodedPrompt;
+use crate::text::chat::MediaFile;
 
 /// What is made of a chat before the tower sees it.
 struct Ready {
     patches: Vec<Patches>,
-    spans: Vec<Span>,
+    places: Vec<Place>,
+    videos: Vec<ShownVideo>,
     prompt: EncodedPrompt,
     ms: f64,
 }
@@ -38,7 +42,7 @@ pub(super) async fn run(
     call.turn().await?;
     let work = (inner.clone(), asked.clone());
     let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
-    let Ready { patches, spans, prompt, ms } = call.ready(ready).await?;
+    let Ready { patches, places, videos, prompt, ms } = call.ready(ready).await?;
     let seen = inner.see(call, patches).await?;
     let wish = Wish {
         sampling: inner.sampling(asked.sampling),
@@ -47,7 +51,7 @@ pub(super) async fn run(
         until: None,
         watch: Vec::new(),
     };
-    let done = call.run_one(prepare::request(&prompt, &spans, seen.join()?, wish)).await?;
+    let done = call.run_one(prepare::request(&prompt, &place::spans(&places), seen.join()?, wish)).await?;
 
     let timing = Timing {
         load: inner.load_ms,
@@ -60,7 +64,7 @@ pub(super) async fn run(
         prompt_tokens: prompt.ids.len(),
         new_tokens: done.new_ids.len(),
         vision_tokens: prompt.vision_tokens(),
-        vision_reused: seen.reused_tokens(&spans),
+        vision_reused: seen.reused_tokens(),
     };
     Ok(Generation {
         text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,
@@ -68,33 +72,59 @@ pub(super) async fn run(
         finish_reason: finish_reason(&done, Ending::Written),
         new_ids: done.new_ids,
         logprobs: done.logprobs,
+        videos,
         usage,
         timing_ms: timing,
     })
 }
 
-/// Decodes and prepares the pictures, and encodes the prompt.
+/// Decodes and prepares what the chat shows, and encodes the prompt.
 fn ready(inner: &Inner, asked: &Generate) -> Result<Ready, Error> {
     let start = Instant::now();
-    let manifest = inner.package.manifest();
-    if let Some(video) = asked.chat.media.iter().find(|m| m.kind == MediaKind::Video) {
-        return Err(Error::Request(format!("{}: video files are not decoded yet; give frames", video.path)));
+    let pictures = asked.chat.media.iter().filter(|file| file.kind == MediaKind::Image).count();
+    let (mut patches, mut places, mut videos) = (Vec::new(), Vec::new(), Vec::new());
+    for file in &asked.chat.media {
+        let (seen, place) = match file.kind {
+            MediaKind::Image => picture(inner, file, pictures, asked.pixels)?,
+            MediaKind::Video => {
+                let (seen, place, shown) = video(inner, file, asked.pixels)?;
+                videos.push(shown);
+                (seen, place)
+            }
+        };
+        patches.push(seen);
+        places.push(place);
     }
-    let pictures: Vec<Picture> =
-        asked.chat.media.iter().map(|m| Picture::Path(PathBuf::from(&m.path))).collect();
-    let pictures: Vec<&Picture> = pictures.iter().collect();
-    let patches = match &manifest.image {
-        Some(params) => prepare::patches(&pictures, pictures.len(), asked.pixels, params, |i| {
-            asked.chat.media[i].path.clone()
-        })?,
-        None if pictures.is_empty() => Vec::new(),
-        None => return Err(Error::Request("the package has no vision tower and takes no pictures".into())),
-    };
-    let spans: Vec<Span> =
-        manifest.image.iter().flat_map(|params| patches.iter().map(|p| p.span(params))).collect();
-    let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
-    let options = inner.render_options();
-    let segments = inner.encoder.segments(&asked.chat.messages, &options)?;
-    let prompt = inner.encoder.encode(&segments, &lengths)?;
-    Ok(Ready { patches, spans, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
+    let segments = inner.encoder.segments(&asked.chat.messages, &inner.render_options())?;
+    let prompt = place::encode(inner, segments, &places)?;
+    Ok(Ready { patches, places, videos, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
+}
+
+/// One of the pictures of a chat; `of` counts them.
+fn picture(inner: &Inner, file: &MediaFile, of: usize, pixels: PixelRule) -> Result<(Patches, Place), Error> {
+    let params = inner.image()?;
+    let picture = Picture::Path(PathBuf::from(&file.path));
+    let made = prepare::patches(&[&picture], of, pixels, params, |_| file.path.clone())?;
+    let refused = || Error::Request(format!("{}: nothing was made of it", file.path));
+    let patches = made.into_iter().next().ok_or_else(refused)?;
+    let place = Place::picture(&patches, params);
+    Ok((patches, place))
+}
+
+/// A video of a chat: a file, of which the package's rule chooses frames, or a folder of frames that are all shown.
+fn video(inner: &Inner, file: &MediaFile, pixels: PixelRule) -> Result<(Patches, Place, ShownVideo), Error> {
+    let (manifest, path) = (inner.package.manifest(), Path::new(&file.path));
+    let Some(params) = &manifest.video else { return Err(Error::Request(place::refusal(&file.path))) };
+    let shown = |frames, sampled| ShownVideo { path: file.path.clone(), frames, sampled };
+    if !path.is_dir() {
+        let footage = Footage::open(path, params.frames, manifest, pixels, inner.isolation)?;
+        let times = Some(Times::of(&footage.sampled));
+        let (patches, place) = place::video(&footage.frames, times, manifest, &file.path)?;
+        return Ok((patches, place, shown(footage.frames.len(), Some(footage.sampled))));
+    }
+    place::check_timeless(manifest, &file.path)?;
+    let pictures = Candidate::open(path)?.pictures();
+    let frames = prepare::frames(&pictures, pixels, |i| format!("{}, frame {}", file.path, i + 1))?;
+    let (patches, place) = place::video(&frames, None, manifest, &file.path)?;
+    Ok((patches, place, shown(frames.len(), None)))
 }

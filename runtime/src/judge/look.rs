@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rewardrt_models::spec::position::Span;
-
 use super::group::{Group, MAX_GROUP_FEATURES, RankTiming};
+use super::place::Place;
 use super::rank::{Ordered, ms};
 use super::types::Picture;
-use super::{Inner, prepare};
+use super::{Inner, question};
 use crate::Error;
 use crate::preprocess::Patches;
 use crate::schedule::{Call, Pending};
@@ -16,7 +15,7 @@ use crate::session::Features;
 
 /// Pictures that were seen: those of one candidate, or those beside all of them.
 pub(super) struct Look {
-    pub(super) spans: Vec<Span>,
+    pub(super) places: Vec<Place>,
     pub(super) features: Vec<Arc<Features>>,
     /// Tokens that went through the tower, for the first prompt that shows them.
     pub(super) fresh: usize,
@@ -38,12 +37,12 @@ impl Looks {
 
     /// Tokens of the pictures of a pair.
     pub(super) fn tokens(&self, pair: Ordered) -> usize {
-        self.of(pair).iter().map(|look| tokens(&look.spans)).sum()
+        self.of(pair).iter().map(|look| tokens(&look.places)).sum()
     }
 }
 
-fn tokens(spans: &[Span]) -> usize {
-    spans.iter().map(Span::tokens).sum()
+fn tokens(places: &[Place]) -> usize {
+    places.iter().map(Place::tokens).sum()
 }
 
 /// What is looked at: what is shown beside the candidates, or a candidate.
@@ -72,7 +71,7 @@ impl Who {
 /// Pictures before the tower sees them.
 struct Ready {
     patches: Vec<Patches>,
-    spans: Vec<Span>,
+    places: Vec<Place>,
     ms: f64,
 }
 
@@ -92,9 +91,9 @@ pub(super) async fn all(
     let mut everyone = std::iter::once(Who::Shown).chain(everyone);
     let mut next = everyone.next().map(|who| (who, post(inner, call, group, who)));
     while let Some((who, pending)) = next {
-        let Ready { patches, spans, ms } = call.ready(pending).await?;
+        let Ready { patches, places, ms } = call.ready(pending).await?;
         next = everyone.next().map(|who| (who, post(inner, call, group, who)));
-        bytes += token * tokens(&spans);
+        bytes += token * tokens(&places);
         if bytes > MAX_GROUP_FEATURES {
             return Err(Error::Request(format!(
                 "the pictures up to {} take {bytes} bytes of features, over the limit of {MAX_GROUP_FEATURES}; give \
@@ -105,8 +104,8 @@ pub(super) async fn all(
         let seen = inner.see(call, patches).await?;
         timing.preprocess += ms;
         timing.vision += seen.ms;
-        let fresh = tokens(&spans) - seen.reused_tokens(&spans);
-        looks.push(Look { spans, features: seen.features, fresh });
+        let fresh = tokens(&places) - seen.reused_tokens();
+        looks.push(Look { places, features: seen.features, fresh });
     }
     // What is beside the candidates is looked at first, also where it is nothing.
     let shown = looks.remove(0);
@@ -121,12 +120,9 @@ fn post(inner: &Arc<Inner>, call: &Call, group: &Arc<Group>, who: Who) -> Pendin
 
 fn ready(inner: &Inner, group: &Group, who: Who) -> Result<Ready, Error> {
     let start = Instant::now();
-    let params = inner.image()?;
-    let pictures: Vec<&Picture> = who.pictures(group).iter().collect();
+    let pictures = who.pictures(group);
     // Every prompt shows what is beside the candidates and two of them.
     let of = group.shown.len() + 2 * pictures.len();
-    let name = |i: usize| format!("{}, picture {}", who.name(), i + 1);
-    let patches = prepare::patches(&pictures, of, group.options.ask.pixels, params, name)?;
-    let spans = patches.iter().map(|p| p.span(params)).collect();
-    Ok(Ready { patches, spans, ms: ms(start) })
+    let (patches, places) = question::part(inner, pictures, of, group.options.ask.pixels, &who.name())?;
+    Ok(Ready { patches, places, ms: ms(start) })
 }

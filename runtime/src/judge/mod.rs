@@ -10,12 +10,14 @@ mod candidate;
 mod clip;
 mod compare;
 mod ending;
+mod footage;
 mod generate;
 mod group;
 mod head;
 mod item;
 mod look;
 mod pair;
+mod place;
 mod plan;
 mod prepare;
 mod question;
@@ -36,6 +38,7 @@ pub use builder::{
 };
 pub use candidate::Candidate;
 pub use clip::{Sampled, sample};
+pub use footage::Footage;
 pub use group::{
     Finished, Group, MAX_GROUP_FEATURES, RankOptions, RankTiming, RankedPair, Ranking, Unanswered,
 };
@@ -45,6 +48,7 @@ pub use types::*;
 
 use crate::Error;
 use crate::load::Package;
+use crate::media::video::Isolation;
 use crate::preprocess::Patches;
 use crate::schedule::{Call, Class, Door, Health, Service, Station, Stats, Who, block_on};
 use crate::session::Placement;
@@ -107,6 +111,8 @@ struct Inner {
     /// The thread of the vision tower; none in a package without one.
     vision: Option<Station<Vision>>,
     placements: Vec<Placement>,
+    /// Where video files are decoded.
+    isolation: Isolation,
     load_ms: f64,
 }
 

@@ -8,6 +8,7 @@ use rewardrt_models::verdict::{self, CategoryWinner, Outcome, Status, Winner, ju
 
 use super::Inner;
 use super::ending::{finish, finish_reason, read_as, until};
+use super::place::{self, Place};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{CompareOptions, FinishReason, OrderResult, OrderTiming, Usage};
@@ -32,7 +33,7 @@ pub(super) struct Ask<'a> {
 /// scores.
 pub(super) struct Asked {
     prompt: EncodedPrompt,
-    /// What each picture is in the prompt.
+    /// What each run of vision tokens is in the prompt.
     spans: Vec<Span>,
     verdict_ids: Vec<u32>,
 }
@@ -54,10 +55,11 @@ impl Ask<'_> {
     }
 
     /// The prompt, with these pictures in its order.
-    pub(super) fn encode(&self, spans: Vec<Span>) -> Result<Asked, Error> {
+    pub(super) fn encode(&self, places: &[Place]) -> Result<Asked, Error> {
         let Ask { inner, question, options, .. } = self;
-        let messages = [question.message(inner, spans.len(), &question.answers)?];
+        let messages = [question.message(inner, places.len(), &question.answers)?];
         let segments = inner.encoder.segments(&messages, &inner.render_options())?;
+        let (segments, spans) = (place::filled(segments, places), place::spans(places));
         let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
         let Some(continuations) = inner.pack.answer.fork(question.prompt) else {
             let prompt = inner.encoder.encode(&segments, &lengths)?;

@@ -48,11 +48,27 @@ pub(super) fn video(
     preprocess::patchify(&fitted, params).map_err(|source| Error::Preprocess { name: name(0), source })
 }
 
+/// Decodes frames. `name` says which one an error is about.
+pub(super) fn frames(
+    frames: &[Picture],
+    rule: PixelRule,
+    name: impl Fn(usize) -> String,
+) -> Result<Vec<Rgb8>, Error> {
+    let one = |(i, frame): (usize, &Picture)| pixels(frame, rule, || name(i)).map(Cow::into_owned);
+    frames.iter().enumerate().map(one).collect()
+}
+
 /// The pixels of a picture, which may be in memory already.
 fn pixels(picture: &Picture, rule: PixelRule, name: impl Fn() -> String) -> Result<Cow<'_, Rgb8>, Error> {
     let limits = Limits::default();
     match picture {
         Picture::Pixels(rgb) => Ok(Cow::Borrowed(rgb)),
+        Picture::Frame(footage, at) => match footage.frames.get(*at) {
+            Some(rgb) => Ok(Cow::Borrowed(rgb)),
+            None => {
+                Err(Error::Request(format!("{}: the video has no frame {at} among those chosen", name())))
+            }
+        },
         Picture::Bytes(bytes) => decode(bytes, rule, &limits, name()).map(Cow::Owned),
         Picture::Path(path) => {
             let bytes = read(path, limits.max_encoded_bytes)?;

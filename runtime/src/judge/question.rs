@@ -1,10 +1,10 @@
 //! What a pack is asked: texts and pictures, checked against its task before any picture is decoded.
 
-use rewardrt_models::package::ImageProcessing;
 use rewardrt_models::prompt::pack::{Candidate, FramesAs, MAX_NEW_TOKENS, Shown};
-use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::Protocol;
 
+use super::footage::Footage;
+use super::place::{self, Place, Times};
 use super::types::{ASKER, Picture};
 use super::{Inner, head, prepare};
 use crate::Error;
@@ -38,7 +38,7 @@ impl<'q> Question<'q> {
     }
 
     /// Refuses what this package and pack cannot be asked.
-    pub(super) fn check<'a>(&self, inner: &'a Inner) -> Result<&'a ImageProcessing, Error> {
+    pub(super) fn check(&self, inner: &Inner) -> Result<(), Error> {
         let refuse = |text: String| Err(Error::Request(text));
         let (pack, shape) = (&inner.pack, inner.pack.task.shape());
         if !self.fits(inner) {
@@ -52,7 +52,11 @@ impl<'q> Question<'q> {
             let name = &pack.name;
             return refuse(format!("max_new_tokens is not within 1..={most}, the limit of pack {name}"));
         }
-        inner.image()
+        let manifest = inner.package.manifest();
+        if pack.frames_as == FramesAs::Video && manifest.scores.is_none() && manifest.video.is_none() {
+            return refuse(place::refusal(&format!("pack {} sends frames as one video", pack.name)));
+        }
+        inner.image().map(|_| ())
     }
 
     fn fits(&self, inner: &Inner) -> bool {
@@ -81,52 +85,76 @@ impl<'q> Question<'q> {
         )
     }
 
-    /// Every picture in the order of the prompt, decoded and prepared.
-    pub(super) fn patches(&self, pixels: PixelRule, params: &ImageProcessing) -> Result<Vec<Patches>, Error> {
-        let groups = [("shown", self.shown)].into_iter();
-        let places = ["first candidate", "second candidate"];
-        let groups = groups.chain(places.into_iter().zip(self.candidates.iter().copied()));
-        let named: Vec<(String, &Picture)> = groups
-            .flat_map(|(place, pictures)| {
-                pictures.iter().enumerate().map(move |(i, p)| (format!("{place}, picture {}", i + 1), p))
-            })
-            .collect();
-        let pictures: Vec<&Picture> = named.iter().map(|(_, picture)| *picture).collect();
-        prepare::patches(&pictures, pictures.len(), pixels, params, |i| named[i].0.clone())
-    }
-
-    /// What the tower is shown, and what each media part is in the prompt: each picture in order, or the one video.
-    pub(super) fn seen(
-        &self,
-        inner: &Inner,
-        pixels: PixelRule,
-        params: &ImageProcessing,
-    ) -> Result<(Vec<Patches>, Vec<Span>), Error> {
-        if inner.pack.frames_as == FramesAs::Pictures {
-            let patches = self.patches(pixels, params)?;
-            let spans = patches.iter().map(|p| p.span(params)).collect();
-            return Ok((patches, spans));
+    /// What the tower is shown, and what each media part is in the prompt.
+    pub(super) fn seen(&self, inner: &Inner, pixels: PixelRule) -> Result<(Vec<Patches>, Vec<Place>), Error> {
+        let of = self.shown.len() + self.candidates.iter().map(|c| c.len()).sum::<usize>();
+        let (mut patches, mut places) = part(inner, self.shown, of, pixels, "shown")?;
+        let names = ["first candidate", "second candidate"];
+        for (pictures, name) in self.candidates.iter().zip(names) {
+            let (more, theirs) = part(inner, pictures, of, pixels, name)?;
+            patches.extend(more);
+            places.extend(theirs);
         }
-        let frames = self.candidates.first().copied().unwrap_or_default();
-        let video = prepare::video(frames, pixels, params, |i| format!("frame {}", i + 1))?;
-        let side = |n: u32| (n / params.merge_size.max(1)) as usize;
-        let [times, rows, columns] = [video.grid[0] as usize, side(video.grid[1]), side(video.grid[2])];
-        // The tokens of a video are numbered as text, see `head::check`, so no step is ever taken.
-        Ok((vec![video], vec![Span::Video { times, rows, columns, step: 1.0 }]))
+        Ok((patches, places))
     }
 
-    /// The user turn: all pictures, then the text. `answers` stand in the order of this prompt.
-    pub(super) fn message(&self, inner: &Inner, pictures: usize, answers: &[&str]) -> Result<Message, Error> {
+    /// The user turn: all pictures or videos, then the text. `answers` stand in the order of this prompt.
+    pub(super) fn message(&self, inner: &Inner, media: usize, answers: &[&str]) -> Result<Message, Error> {
         let text = inner.pack.user_text_with(self.prompt, answers)?;
         let part = match inner.pack.frames_as {
             FramesAs::Pictures => Part::Image,
             FramesAs::Video => Part::Video,
         };
-        let mut parts: Vec<Part> = (0..pictures).map(part).collect();
+        let mut parts: Vec<Part> = (0..media).map(part).collect();
         match &inner.pack.answer {
             Protocol::Head(kind) => parts.extend(head::parts(kind, &text)),
             _ => parts.push(Part::Text(text.to_string())),
         }
         Ok(Message::parts(ASKER, parts))
     }
+}
+
+/// Media parts that these pictures make: one each, or one video.
+pub(super) fn media(inner: &Inner, pictures: &[Picture]) -> usize {
+    match inner.pack.frames_as {
+        FramesAs::Pictures => pictures.len(),
+        FramesAs::Video => usize::from(!pictures.is_empty()),
+    }
+}
+
+/// One part of a question, decoded and prepared: pictures, each by itself or all as one video. `of` counts the pictures of
+/// the whole prompt; `name` says which part an error is about.
+pub(super) fn part(
+    inner: &Inner,
+    pictures: &[Picture],
+    of: usize,
+    pixels: PixelRule,
+    name: &str,
+) -> Result<(Vec<Patches>, Vec<Place>), Error> {
+    let (manifest, params) = (inner.package.manifest(), inner.image()?);
+    if inner.pack.frames_as == FramesAs::Pictures {
+        let refs: Vec<&Picture> = pictures.iter().collect();
+        let each = |i: usize| format!("{name}, picture {}", i + 1);
+        let patches = prepare::patches(&refs, of, pixels, params, each)?;
+        let places = patches.iter().map(|p| Place::picture(p, params)).collect();
+        return Ok((patches, places));
+    }
+    if pictures.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let each = |i: usize| format!("{name}, frame {}", i + 1);
+    let (patches, place) = match manifest.scores {
+        Some(_) => {
+            let patches = prepare::video(pictures, pixels, params, each)?;
+            let place = Place::numbered(&patches, params);
+            (patches, place)
+        }
+        None => match Footage::whole(pictures) {
+            Some(Footage { sampled, frames }) => {
+                place::video(frames, Some(Times::of(sampled)), manifest, name)?
+            }
+            None => place::video(&prepare::frames(pictures, pixels, each)?, None, manifest, name)?,
+        },
+    };
+    Ok((vec![patches], vec![place]))
 }

@@ -279,7 +279,7 @@ impl<F: FnMut(Finished<'_>) + ?Sized> Run<'_, F> {
 fn ready(inner: &Inner, group: &Group, seen: &Looks, pair: Ordered) -> Result<(Asked, Request), Error> {
     let looks = seen.of(pair);
     let ask = ask(inner, group, pair);
-    let asked = ask.encode(looks.iter().flat_map(|look| look.spans.iter().copied()).collect())?;
+    let asked = ask.encode(&looks.iter().flat_map(|look| look.places.iter().cloned()).collect::<Vec<_>>())?;
     let features: Vec<_> = looks.iter().flat_map(|look| look.features.iter().cloned()).collect();
     // Nobody waits for one pair of a group.
     let request = Request { patient: true, ..ask.request(&asked, &features)? };

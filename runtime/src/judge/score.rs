@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, Protocol, ScoreOutcome, Status};
 
 use super::ending::{finish, finish_reason, read_as, until};
 use super::item::{Item, Score};
+use super::place::{self, Place};
 use super::prepare::{self, Wish};
 use super::question::Question;
 use super::types::{Timing, Usage};
@@ -20,7 +20,7 @@ use crate::text::{EncodedPrompt, RenderOptions};
 /// What is made of an item before the tower sees it.
 struct Ready {
     patches: Vec<Patches>,
-    spans: Vec<Span>,
+    places: Vec<Place>,
     prompt: EncodedPrompt,
     ms: f64,
 }
@@ -34,7 +34,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
     call.turn().await?;
     let work = (inner.clone(), item.clone());
     let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
-    let Ready { patches, spans, prompt, ms } = call.ready(ready).await?;
+    let Ready { patches, places, prompt, ms } = call.ready(ready).await?;
     let seen = inner.see(call, patches).await?;
     let wish = Wish {
         sampling: inner.sampling(item.options.sampling),
@@ -43,7 +43,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         until: until(inner, item.options.ending),
         watch: Vec::new(),
     };
-    let request = prepare::request(&prompt, &spans, seen.join()?, wish);
+    let request = prepare::request(&prompt, &place::spans(&places), seen.join()?, wish);
     let request = match rule {
         Some(rule) => head::request(rule, request)?,
         None => request,
@@ -75,7 +75,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
             prompt_tokens: prompt.ids.len(),
             new_tokens: done.new_ids.len(),
             vision_tokens: prompt.vision_tokens(),
-            vision_reused: seen.reused_tokens(&spans),
+            vision_reused: seen.reused_tokens(),
         },
         timing_ms: Timing {
             load: inner.load_ms,
@@ -102,16 +102,15 @@ fn question(item: &Item) -> Question<'_> {
 fn ready(inner: &Inner, item: &Item) -> Result<Ready, Error> {
     let start = Instant::now();
     let question = question(item);
-    let params = question.check(inner)?;
-    let (patches, spans) = question.seen(inner, item.options.pixels, params)?;
-    let lengths: Vec<usize> = spans.iter().map(Span::tokens).collect();
-    let message = question.message(inner, spans.len(), &question.answers)?;
+    question.check(inner)?;
+    let (patches, places) = question.seen(inner, item.options.pixels)?;
+    let message = question.message(inner, places.len(), &question.answers)?;
     let add_generation_prompt = match &inner.pack.answer {
         Protocol::Head(kind) => kind.generation_prompt,
         _ => true,
     };
     let options = RenderOptions { add_generation_prompt, ..inner.render_options() };
     let segments = inner.encoder.segments(&[message], &options)?;
-    let prompt = inner.encoder.encode(&segments, &lengths)?;
-    Ok(Ready { patches, spans, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
+    let prompt = place::encode(inner, segments, &places)?;
+    Ok(Ready { patches, places, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
 }

@@ -2,12 +2,15 @@
 
 use std::iter::Sum;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rewardrt_models::package::GenerationDefaults;
 use rewardrt_models::prompt::pack::PackIdentity;
 use rewardrt_models::verdict::{Ending, Flag, PairScore, Problem, Report, Status, Winner};
 use serde::Serialize;
 
+use super::clip::Sampled;
+use super::footage::Footage;
 use crate::decode;
 use crate::media::{PixelRule, Rgb8};
 use crate::text::chat::{Chat, Role};
@@ -21,6 +24,9 @@ pub enum Picture {
     Path(PathBuf),
     /// Decoded pixels.
     Pixels(Rgb8),
+    /// A chosen frame of a video file, by its place among those that were chosen. Packs that show a video as one take all
+    /// of its frames, in order.
+    Frame(Arc<Footage>, usize),
 }
 
 /// One question: which of two candidates is better? Use a constructor: one a task.
@@ -284,7 +290,7 @@ pub struct ModelInfo {
 /// A chat to continue.
 #[derive(Debug, Clone)]
 pub struct Generate {
-    /// The chat; its pictures are named by paths.
+    /// The chat; its pictures and videos are named by paths.
     pub chat: Chat,
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -307,10 +313,25 @@ pub struct Generation {
     pub finish_reason: FinishReason,
     /// Natural logarithm of the probability of each id written.
     pub logprobs: Vec<f32>,
+    /// The videos of the chat in order, and which of their frames were shown; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub videos: Vec<ShownVideo>,
     /// Token counts.
     pub usage: Usage,
     /// Wall time.
     pub timing_ms: Timing,
+}
+
+/// A video of a chat.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownVideo {
+    /// Path of the file, or of the folder of frames.
+    pub path: String,
+    /// Number of frames shown.
+    pub frames: usize,
+    /// Which frames of the file were shown; none for a folder, whose frames are all shown.
+    #[serde(flatten)]
+    pub sampled: Option<Sampled>,
 }
 
 /// The role that a pack's question is asked in.

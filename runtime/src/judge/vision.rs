@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ndarray::Axis;
 use rewardrt_models::package::{ImageProcessing, Manifest, VisionComponent};
-use rewardrt_models::spec::position::{Span, grid_rows};
+use rewardrt_models::spec::position::grid_rows;
 
 use super::cache::{self, VisionCache};
 use crate::Error;
@@ -35,9 +35,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Tokens of the pictures that did not go through the tower; `spans` are all of them, in order.
-    pub(super) fn reused_tokens(&self, spans: &[Span]) -> usize {
-        spans.iter().zip(&self.reused).filter(|(_, reused)| **reused).map(|(span, _)| span.tokens()).sum()
+    /// Tokens of the pictures that did not go through the tower.
+    pub(super) fn reused_tokens(&self) -> usize {
+        let seen = self.features.iter().zip(&self.reused);
+        seen.filter(|(_, reused)| **reused).map(|(features, _)| features.rows.nrows()).sum()
     }
 
     /// The features of all pictures one after the other; absent when there are none.

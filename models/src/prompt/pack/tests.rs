@@ -157,7 +157,7 @@ fn a_pack_of_a_head_has_each_marker_once_and_no_tokens_to_write() {
         prompt,
         "pack.toml: answer.kind: head is no answer about two pictures",
     );
-    check("version = 1", "version = 1\nframes_as = \"video\"", prompt, "pack.toml: frames_as: only heads");
+    check("version = 1", "version = 1\nframes_as = \"video\"", prompt, "pack.toml: frames_as: only video");
     check_with(DESCRIPTION, "max_new_tokens = 4096\n", "", PROMPT, "pack.toml: max_new_tokens: missing");
     let pack = Pack::parse(HEAD, prompt).unwrap();
     let Protocol::Head(kind) = &pack.answer else { panic!("a head") };
@@ -215,6 +215,27 @@ fn a_frame_rule_is_read_as_it_is_written() {
         ["linspace-trunc:0", "linspace-trunc:769", "linspace-trunc:+8", "linspace-trunc:8.0", "linspace:8"]
     {
         check_rule(text, None);
+    }
+}
+
+/// Whoever shows a video as one may leave the choice of its frames to the package.
+#[test]
+fn frames_of_a_video_sent_as_one_may_be_the_package_s() {
+    let frames = "frames = \"linspace-trunc:8\"\n";
+    let parse = |with: &str| {
+        Pack::parse(
+            &VIDEO.replace(frames, with),
+            include_str!("../../../packs/unifiedreward-flex-video/prompt.txt"),
+        )
+    };
+    let one = "frames_as = \"video\"\n";
+    let left = parse(one).unwrap();
+    assert_eq!((left.frames, left.frames_as), (None, FramesAs::Video));
+    let chosen = parse(&format!("frames = \"fps:2\"\n{one}")).unwrap();
+    assert_eq!((chosen.frames, chosen.frames_as), (Some(FrameRule::Fps(2.0)), FramesAs::Video));
+    assert!(parse("").unwrap_err().to_string().contains("frames: missing"));
+    for pack in [left, chosen] {
+        assert_eq!(Pack::parse(&pack.to_toml(), &pack.prompt).unwrap(), pack);
     }
 }
 
