@@ -70,11 +70,11 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Continue a chat with pictures
     Generate(generate::GenerateArgs),
-    /// Judge two pictures, videos given as frames, edits, or answers, for a prompt
+    /// Judge two pictures, videos, edits, or answers, for a prompt
     Compare(compare::CompareArgs),
-    /// Put many pictures, videos given as frames, or edits in order, by judging pairs of them
+    /// Put many pictures, videos, or edits in order, by judging pairs of them
     Rank(rank::RankArgs),
-    /// Score one picture, video given as frames, edit, or answer, for a prompt
+    /// Score one picture, video, edit, or answer, for a prompt
     Score(score::ScoreArgs),
     /// Show which frames of a video a model is shown, and write them as pictures
     Frames(frames::FramesArgs),

@@ -1,15 +1,20 @@
 //! One candidate of a comparison: a picture, or the frames of a video.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rewardrt_models::prompt::pack::{self, FrameRule, Task};
 
+use super::clip::Clip;
 use super::types::Picture;
 use crate::Error;
+use crate::media::video;
 
 /// Name endings of files that are taken for frames. What is in them is decided by their first bytes.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+/// Bytes that tell a video.
+const HEAD_BYTES: u64 = 12;
 
 /// What is compared with another.
 #[derive(Debug, Clone)]
@@ -18,11 +23,14 @@ pub enum Candidate {
     Picture(Picture),
     /// The frames of a video, in order.
     Frames(Vec<PathBuf>),
+    /// A video file.
+    Video(Clip),
 }
 
 impl Candidate {
-    /// A folder is a video, and its picture files, sorted by name, are the frames; anything else that can be read is
-    /// a picture. Nothing is decoded yet.
+    /// A folder is a video, and its picture files, sorted by name, are the frames. A file that opens as a video does is
+    /// one, but for animated PNG and WebP, which stand for their first picture; anything else that can be read is a
+    /// picture. Nothing is decoded yet.
     ///
     /// # Errors
     /// Of class input: the path leads nowhere, the folder holds no frames, or their numbers do not sort as they
@@ -31,6 +39,8 @@ impl Candidate {
         let meta = fs::metadata(path).map_err(unreadable(path))?;
         if meta.is_dir() {
             frames(path).map(Candidate::Frames)
+        } else if meta.is_file() && video::is_video(&head(path)?) {
+            Ok(Candidate::Video(Clip::path(path)))
         } else {
             Ok(Candidate::Picture(Picture::Path(path.to_owned())))
         }
@@ -43,9 +53,17 @@ impl Candidate {
         (shape.candidates, shape.candidate, shape.shown) == (2, kind, None)
     }
 
-    /// Whether it is the frames of a video.
+    /// Whether it is a video, as a file or as its frames.
     pub fn is_frames(&self) -> bool {
-        matches!(self, Candidate::Frames(_))
+        !matches!(self, Candidate::Picture(_))
+    }
+
+    /// The same, with frames chosen by this rule where it is a video file.
+    pub fn with_rule(mut self, rule: Option<FrameRule>) -> Candidate {
+        if let Candidate::Video(clip) = &mut self {
+            clip.rule = rule;
+        }
+        self
     }
 
     /// What it is, in words.
@@ -53,6 +71,7 @@ impl Candidate {
         match self {
             Candidate::Picture(_) => "a picture",
             Candidate::Frames(_) => "a set of frames",
+            Candidate::Video(_) => "a video",
         }
     }
 
@@ -83,8 +102,17 @@ impl Candidate {
         match self {
             Candidate::Picture(picture) => vec![picture],
             Candidate::Frames(paths) => paths.into_iter().map(Picture::Path).collect(),
+            Candidate::Video(clip) => vec![Picture::Video(clip)],
         }
     }
+}
+
+/// The first bytes of a file, fewer where it has fewer.
+fn head(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(unreadable(path))?;
+    file.take(HEAD_BYTES).read_to_end(&mut head).map_err(unreadable(path))?;
+    Ok(head)
 }
 
 /// The picture files of a folder, sorted by name.

@@ -6,9 +6,11 @@ use std::time::Instant;
 use rewardrt_models::verdict::{self, Combined, OrderVerdict, Status};
 
 use super::Inner;
+use super::clip::{self, PlacedVideo};
 use super::pair::{Ask, Asked};
 use super::place::Place;
 use super::question::{self, Question};
+use super::rank::ms;
 use super::types::{Comparison, OrderResult, Timing, Usage, Verdict};
 use crate::Error;
 use crate::decode::Request;
@@ -28,7 +30,10 @@ struct Ready {
     places: Vec<Place>,
     /// The prompts, one an order.
     asked: Vec<Asked>,
-    ms: f64,
+    /// Pictures beside the candidates, and of the first candidate.
+    parts: (usize, usize),
+    videos: Vec<PlacedVideo>,
+    timing: Timing,
 }
 
 pub(super) async fn run(
@@ -42,9 +47,8 @@ pub(super) async fn run(
     call.turn().await?;
     let work = (inner.clone(), comparison.clone());
     let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
-    let Ready { patches, places, asked, ms } = call.ready(ready).await?;
+    let Ready { patches, places, asked, parts, videos, timing } = call.ready(ready).await?;
     let seen = inner.see(call, patches).await?;
-    let parts = parts(inner, comparison);
     let requests: Vec<Request> = asks
         .iter()
         .zip(&asked)
@@ -52,7 +56,7 @@ pub(super) async fn run(
         .collect::<Result<_, Error>>()?;
     let done = call.run(requests).await?;
 
-    let mut timing = Timing { load: inner.load_ms, preprocess: ms, vision: seen.ms, ..Timing::default() };
+    let mut timing = Timing { load: inner.load_ms, vision: seen.ms, ..timing };
     let mut results = Vec::with_capacity(asked.len());
     // The second order shows pictures that the first one saw.
     let reused = [seen.reused_tokens(), places.iter().map(Place::tokens).sum()];
@@ -63,7 +67,7 @@ pub(super) async fn run(
         timing.decode = timing.decode.max(order.timing_ms.decode);
         results.push(order);
     }
-    Ok(assemble(inner, comparison, results, timing))
+    Ok(Verdict { videos, ..assemble(inner, comparison, results, timing) })
 }
 
 fn asked_about(comparison: &Comparison) -> Question<'_> {
@@ -90,23 +94,27 @@ fn asks<'a>(inner: &'a Inner, comparison: &'a Comparison) -> Vec<(Order, Ask<'a>
     orders.iter().map(ask).collect()
 }
 
-/// Pictures or videos beside the candidates, and of the first candidate.
-fn parts(inner: &Inner, comparison: &Comparison) -> (usize, usize) {
-    (question::media(inner, &comparison.shown), question::media(inner, &comparison.first))
-}
-
 /// Decodes and prepares the pictures, and encodes the prompts.
 fn ready(inner: &Inner, comparison: &Comparison) -> Result<Ready, Error> {
     let start = Instant::now();
-    let question = asked_about(comparison);
+    let given = [("shown", &comparison.shown), ("first", &comparison.first), ("second", &comparison.second)];
+    let given = given.map(|(place, pictures)| (place, pictures.as_slice()));
+    let pixels = comparison.options.pixels;
+    let (mut all, video) = clip::expand(inner, &given, pixels)?;
+    let videos = all.iter_mut().flat_map(|place| std::mem::take(&mut place.videos)).collect();
+    let [shown, first, second] = [&all[0].pictures, &all[1].pictures, &all[2].pictures];
+    let question = Question { shown, candidates: vec![first, second], ..asked_about(comparison) };
     question.check(inner)?;
-    let (patches, places) = question.seen(inner, comparison.options.pixels)?;
-    let parts = parts(inner, comparison);
+    let resizing = Instant::now();
+    let (patches, places) = question.seen(inner, pixels)?;
+    let resize = ms(resizing);
+    let parts = (question::media(inner, shown), question::media(inner, first));
     let asked = asks(inner, comparison)
         .iter()
         .map(|(order, ask)| ask.encode(&arranged(&places, parts, *order)))
         .collect::<Result<_, _>>()?;
-    Ok(Ready { patches, places, asked, ms: start.elapsed().as_secs_f64() * 1e3 })
+    let timing = Timing { preprocess: ms(start), video, resize, ..Timing::default() };
+    Ok(Ready { patches, places, asked, parts, videos, timing })
 }
 
 /// The items in the order in which they are shown: what stands beside the candidates first, always. `parts` are
@@ -148,6 +156,7 @@ fn assemble(inner: &Inner, comparison: &Comparison, orders: Vec<OrderResult>, ti
         pack: inner.pack.identity(),
         pixels: comparison.options.pixels,
         sampling: inner.sampling(comparison.options.sampling),
+        videos: Vec::new(),
         orders,
         usage,
         timing_ms: timing,

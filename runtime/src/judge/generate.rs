@@ -59,6 +59,7 @@ pub(super) async fn run(
         vision: seen.ms,
         prefill: done.prefill.as_secs_f64() * 1e3,
         decode: done.decode.as_secs_f64() * 1e3,
+        ..Timing::default()
     };
     let usage = Usage {
         prompt_tokens: prompt.ids.len(),

@@ -4,6 +4,7 @@ use rewardrt_models::prompt::pack::PackIdentity;
 use rewardrt_models::verdict::{FailedPairs, GroupRewards, GroupRules};
 use serde::Serialize;
 
+use super::clip::{Clip, PlacedVideo};
 use super::plan::Pairs;
 use super::types::{CompareOptions, Mode, ModelInfo, OrderResult, Picture, Usage};
 use crate::decode;
@@ -44,6 +45,11 @@ impl Group {
         Group::new(prompt, items)
     }
 
+    /// Video files made for a prompt.
+    pub fn videos(prompt: impl Into<String>, items: Vec<Clip>) -> Group {
+        Group::new(prompt, items.into_iter().map(|clip| vec![Picture::Video(clip)]).collect())
+    }
+
     /// Edits of a source by one instruction.
     pub fn edits(instruction: impl Into<String>, source: Picture, items: Vec<Picture>) -> Group {
         Group { shown: vec![source], ..Group::images(instruction, items) }
@@ -79,6 +85,8 @@ pub struct Ranking {
     pub unanswered: Unanswered,
     /// Share of the pairs judged in both orders whose verdicts name the same candidate; null when there are none.
     pub position_consistency: Option<f64>,
+    /// The videos that were given as files, and which of their frames were shown.
+    pub videos: Vec<PlacedVideo>,
     /// The pairs in the order in which they were asked.
     pub pairs: Vec<RankedPair>,
     /// Which pairs were judged.
@@ -142,8 +150,12 @@ pub struct Finished<'a> {
 pub struct RankTiming {
     /// Verifying and loading the package; 0 when it was loaded before.
     pub load: f64,
-    /// Decoding and preprocessing pictures.
+    /// Decoding and preprocessing pictures and videos.
     pub preprocess: f64,
+    /// The part of it in which videos were decoded.
+    pub video: f64,
+    /// The part of it in which pictures were decoded and resized, and frames of videos resized.
+    pub resize: f64,
     /// Vision tower.
     pub vision: f64,
     /// Asking all pairs, from their prompts to their answers.

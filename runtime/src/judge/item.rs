@@ -4,6 +4,7 @@ use rewardrt_models::prompt::pack::PackIdentity;
 use rewardrt_models::verdict::{Ending, NamedScore, Problem, Status};
 use serde::Serialize;
 
+use super::clip::{Clip, PlacedVideo};
 use super::types::{FinishReason, ModelInfo, Picture, Sampling, Timing, Usage};
 use crate::decode;
 use crate::media::PixelRule;
@@ -37,6 +38,11 @@ impl Item {
     /// A video made for a prompt, as the frames that the pack's rule chose.
     pub fn frames(prompt: impl Into<String>, frames: Vec<Picture>) -> Item {
         Item::new(prompt, Vec::new(), frames)
+    }
+
+    /// A video file made for a prompt.
+    pub fn video(prompt: impl Into<String>, clip: Clip) -> Item {
+        Item::new(prompt, Vec::new(), vec![Picture::Video(clip)])
     }
 
     /// What an editor made of a source by an instruction.
@@ -82,6 +88,8 @@ pub struct Score {
     pub pixels: PixelRule,
     /// How tokens were chosen; null when the model writes nothing.
     pub sampling: Option<decode::Sampling>,
+    /// The videos that were given as files, and which of their frames were shown.
+    pub videos: Vec<PlacedVideo>,
     /// Tokens.
     pub usage: Usage,
     /// Wall time.

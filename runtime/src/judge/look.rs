@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::clip::PlacedVideo;
 use super::group::{Group, MAX_GROUP_FEATURES, RankTiming};
 use super::place::Place;
 use super::rank::{Ordered, ms};
 use super::types::Picture;
-use super::{Inner, question};
+use super::{Inner, clip, question};
 use crate::Error;
 use crate::preprocess::Patches;
 use crate::schedule::{Call, Pending};
@@ -19,6 +20,8 @@ pub(super) struct Look {
     pub(super) features: Vec<Arc<Features>>,
     /// Tokens that went through the tower, for the first prompt that shows them.
     pub(super) fresh: usize,
+    /// The videos among them.
+    pub(super) videos: Vec<PlacedVideo>,
 }
 
 /// All pictures of a group.
@@ -72,7 +75,8 @@ impl Who {
 struct Ready {
     patches: Vec<Patches>,
     places: Vec<Place>,
-    ms: f64,
+    videos: Vec<PlacedVideo>,
+    timing: RankTiming,
 }
 
 /// Sees what is shown beside the candidates, then each candidate. One is made ready while another is seen, so that only
@@ -91,7 +95,7 @@ pub(super) async fn all(
     let mut everyone = std::iter::once(Who::Shown).chain(everyone);
     let mut next = everyone.next().map(|who| (who, post(inner, call, group, who)));
     while let Some((who, pending)) = next {
-        let Ready { patches, places, ms } = call.ready(pending).await?;
+        let Ready { patches, places, videos, timing: spent } = call.ready(pending).await?;
         next = everyone.next().map(|who| (who, post(inner, call, group, who)));
         bytes += token * tokens(&places);
         if bytes > MAX_GROUP_FEATURES {
@@ -102,10 +106,12 @@ pub(super) async fn all(
             )));
         }
         let seen = inner.see(call, patches).await?;
-        timing.preprocess += ms;
+        timing.preprocess += spent.preprocess;
+        timing.video += spent.video;
+        timing.resize += spent.resize;
         timing.vision += seen.ms;
         let fresh = tokens(&places) - seen.reused_tokens();
-        looks.push(Look { places, features: seen.features, fresh });
+        looks.push(Look { places, features: seen.features, fresh, videos });
     }
     // What is beside the candidates is looked at first, also where it is nothing.
     let shown = looks.remove(0);
@@ -120,9 +126,15 @@ fn post(inner: &Arc<Inner>, call: &Call, group: &Arc<Group>, who: Who) -> Pendin
 
 fn ready(inner: &Inner, group: &Group, who: Who) -> Result<Ready, Error> {
     let start = Instant::now();
-    let pictures = who.pictures(group);
+    let pixels = group.options.ask.pixels;
+    let place = who.name();
+    let expanded = clip::expand_one(inner, &place, who.pictures(group), pixels)?;
+    let video = ms(start);
+    let pictures = &expanded.pictures;
     // Every prompt shows what is beside the candidates and two of them.
     let of = group.shown.len() + 2 * pictures.len();
-    let (patches, places) = question::part(inner, pictures, of, group.options.ask.pixels, &who.name())?;
-    Ok(Ready { patches, places, ms: ms(start) })
+    let resizing = Instant::now();
+    let (patches, places) = question::part(inner, pictures, of, pixels, &place)?;
+    let timing = RankTiming { preprocess: ms(start), video, resize: ms(resizing), ..RankTiming::default() };
+    Ok(Ready { patches, places, videos: expanded.videos, timing })
 }

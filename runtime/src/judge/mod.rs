@@ -37,7 +37,7 @@ pub use builder::{
     DEFAULT_QUEUE, DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE, JudgeBuilder, MOST_PREPARERS,
 };
 pub use candidate::Candidate;
-pub use clip::{Sampled, sample};
+pub use clip::{Clip, ClipFile, PlacedVideo, Sampled, sample};
 pub use footage::Footage;
 pub use group::{
     Finished, Group, MAX_GROUP_FEATURES, RankOptions, RankTiming, RankedPair, Ranking, Unanswered,

@@ -62,6 +62,9 @@ pub(super) fn frames(
 fn pixels(picture: &Picture, rule: PixelRule, name: impl Fn() -> String) -> Result<Cow<'_, Rgb8>, Error> {
     let limits = Limits::default();
     match picture {
+        Picture::Video(_) => {
+            Err(Error::Request(format!("{}: a video stands where a picture is needed", name())))
+        }
         Picture::Pixels(rgb) => Ok(Cow::Borrowed(rgb)),
         Picture::Frame(footage, at) => match footage.frames.get(*at) {
             Some(rgb) => Ok(Cow::Borrowed(rgb)),

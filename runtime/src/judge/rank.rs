@@ -257,10 +257,13 @@ impl<F: FnMut(Finished<'_>) + ?Sized> Run<'_, F> {
             _ => {}
         }
         let ask = &self.group.options.ask;
+        let looks = std::iter::once(&self.seen.shown).chain(&self.seen.items);
+        let videos = looks.flat_map(|look| look.videos.iter().cloned()).collect();
         Ok(Ranking {
             rewards: group_rewards(self.seen.items.len(), &self.outcomes, &rules)?,
             unanswered,
             position_consistency: consistency(&self.outcomes),
+            videos,
             pairs: self.pairs,
             plan: self.group.options.pairs,
             rules,

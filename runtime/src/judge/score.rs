@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use rewardrt_models::verdict::{self, Protocol, ScoreOutcome, Status};
 
+use super::clip::{self, PlacedVideo};
 use super::ending::{finish, finish_reason, read_as, until};
 use super::item::{Item, Score};
 use super::place::{self, Place};
 use super::prepare::{self, Wish};
 use super::question::Question;
+use super::rank::ms;
 use super::types::{Timing, Usage};
 use super::{Inner, head};
 use crate::Error;
@@ -22,7 +24,8 @@ struct Ready {
     patches: Vec<Patches>,
     places: Vec<Place>,
     prompt: EncodedPrompt,
-    ms: f64,
+    videos: Vec<PlacedVideo>,
+    timing: Timing,
 }
 
 pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -> Result<Score, Error> {
@@ -34,7 +37,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
     call.turn().await?;
     let work = (inner.clone(), item.clone());
     let ready = call.post(&inner.preparers, move |()| ready(&work.0, &work.1));
-    let Ready { patches, places, prompt, ms } = call.ready(ready).await?;
+    let Ready { patches, places, prompt, videos, timing } = call.ready(ready).await?;
     let seen = inner.see(call, patches).await?;
     let wish = Wish {
         sampling: inner.sampling(item.options.sampling),
@@ -71,6 +74,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         text,
         pack: Some(inner.pack.identity()),
         pixels: item.options.pixels,
+        videos,
         usage: Usage {
             prompt_tokens: prompt.ids.len(),
             new_tokens: done.new_ids.len(),
@@ -79,10 +83,10 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         },
         timing_ms: Timing {
             load: inner.load_ms,
-            preprocess: ms,
             vision: seen.ms,
             prefill: done.prefill.as_secs_f64() * 1e3,
             decode: done.decode.as_secs_f64() * 1e3,
+            ..timing
         },
         model: inner.model(),
     })
@@ -101,9 +105,16 @@ fn question(item: &Item) -> Question<'_> {
 /// Decodes and prepares the pictures, and encodes the prompt.
 fn ready(inner: &Inner, item: &Item) -> Result<Ready, Error> {
     let start = Instant::now();
-    let question = question(item);
+    let pixels = item.options.pixels;
+    let given = [("shown", item.shown.as_slice()), ("first", item.candidate.as_slice())];
+    let (mut all, video) = clip::expand(inner, &given, pixels)?;
+    let videos = all.iter_mut().flat_map(|place| std::mem::take(&mut place.videos)).collect();
+    let (shown, candidate) = (&all[0].pictures, &all[1].pictures);
+    let question = Question { shown, candidates: vec![candidate], ..question(item) };
     question.check(inner)?;
-    let (patches, places) = question.seen(inner, item.options.pixels)?;
+    let resizing = Instant::now();
+    let (patches, places) = question.seen(inner, pixels)?;
+    let resize = ms(resizing);
     let message = question.message(inner, places.len(), &question.answers)?;
     let add_generation_prompt = match &inner.pack.answer {
         Protocol::Head(kind) => kind.generation_prompt,
@@ -112,5 +123,6 @@ fn ready(inner: &Inner, item: &Item) -> Result<Ready, Error> {
     let options = RenderOptions { add_generation_prompt, ..inner.render_options() };
     let segments = inner.encoder.segments(&[message], &options)?;
     let prompt = place::encode(inner, segments, &places)?;
-    Ok(Ready { patches, places, prompt, ms: start.elapsed().as_secs_f64() * 1e3 })
+    let timing = Timing { preprocess: ms(start), video, resize, ..Timing::default() };
+    Ok(Ready { patches, places, prompt, videos, timing })
 }

@@ -9,7 +9,7 @@ use rewardrt_models::prompt::pack::PackIdentity;
 use rewardrt_models::verdict::{Ending, Flag, PairScore, Problem, Report, Status, Winner};
 use serde::Serialize;
 
-use super::clip::Sampled;
+use super::clip::{Clip, PlacedVideo, Sampled};
 use super::footage::Footage;
 use crate::decode;
 use crate::media::{PixelRule, Rgb8};
@@ -27,6 +27,8 @@ pub enum Picture {
     /// A chosen frame of a video file, by its place among those that were chosen. Packs that show a video as one take all
     /// of its frames, in order.
     Frame(Arc<Footage>, usize),
+    /// A video file, which stands for the frames that are shown of it.
+    Video(Clip),
 }
 
 /// One question: which of two candidates is better? Use a constructor: one a task.
@@ -60,6 +62,11 @@ impl Comparison {
     /// Two videos made for a prompt, each as the frames that the pack's rule chose.
     pub fn frames(prompt: impl Into<String>, first: Vec<Picture>, second: Vec<Picture>) -> Comparison {
         Comparison::new(prompt, first, second)
+    }
+
+    /// Two video files made for a prompt.
+    pub fn videos(prompt: impl Into<String>, first: Clip, second: Clip) -> Comparison {
+        Comparison::new(prompt, vec![Picture::Video(first)], vec![Picture::Video(second)])
     }
 
     /// Two edits of a source by one instruction.
@@ -171,6 +178,8 @@ pub struct Verdict {
     pub pixels: PixelRule,
     /// How tokens were chosen: greedily, or by these values and this seed.
     pub sampling: decode::Sampling,
+    /// The videos that were given as files, and which of their frames were shown.
+    pub videos: Vec<PlacedVideo>,
     /// One entry an order.
     pub orders: Vec<OrderResult>,
     /// Tokens of all orders.
@@ -266,8 +275,12 @@ impl Sum for Usage {
 pub struct Timing {
     /// Verifying and loading the package; 0 when it was loaded before.
     pub load: f64,
-    /// Decoding and preprocessing pictures, and tokenising.
+    /// Decoding and preprocessing pictures and videos, and tokenising.
     pub preprocess: f64,
+    /// The part of it in which videos were decoded, those of one request side by side.
+    pub video: f64,
+    /// The part of it in which pictures were decoded and resized, and frames of videos resized.
+    pub resize: f64,
     /// Vision tower.
     pub vision: f64,
     /// Prompt.

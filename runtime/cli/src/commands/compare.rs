@@ -5,13 +5,13 @@ mod show;
 pub(crate) use show::VERDICT_ONLY;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rewardrt::judge::{Candidate, CompareOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Comparison, Picture};
-use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::prompt::pack::{FrameRule, Task};
 use rewardrt_models::verdict::Ending;
 
 use super::Context;
@@ -21,8 +21,9 @@ use crate::args;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
-A and B are pictures (PNG, JPEG, WebP). For the video task they are folders that
-hold the frames to show, named so that they sort: 001.png, 002.png, .. With
+A and B are pictures (PNG, JPEG, WebP), or videos: files (MP4, MOV, WebM, MKV, AVI,
+GIF), of which the pack's rule chooses frames, or folders that hold the frames to
+show, named so that they sort: 001.png, 002.png, .. With
 --source they are edits of that picture. With two answers to the question in
 --prompt, A is what it is about, and there is no B.
 
@@ -30,7 +31,7 @@ Examples:
   rewardrt compare --model judge --prompt \"a red fox in the snow\" first.png second.png
   rewardrt compare --model judge --prompt \"a red fox\" a.png b.png --both-orders --json
   rewardrt compare --model judge --prompt \"a red fox\" a.png b.png --verdict-only
-  rewardrt compare --model judge --task video-pair --prompt \"a fox runs\" frames-a frames-b
+  rewardrt compare --model judge --prompt \"a fox runs\" a.mp4 b.mp4
   rewardrt compare --model judge --prompt \"make the fox white\" --source fox.png a.png b.png
   rewardrt compare --model judge --prompt \"what is it?\" --answer-1 \"a fox\" --answer-2 \"a dog\" fox.png
 
@@ -65,6 +66,9 @@ pub(crate) struct CompareArgs {
     /// for the task, else the task's built-in one]
     #[arg(long, value_name = "NAME|DIR")]
     pack: Option<PathBuf>,
+    /// Which frames of video files are shown [default: the pack's rule]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<FrameRule>,
     /// Ask for A and B, then for B and A, and combine the two
     #[arg(long)]
     both_orders: bool,
@@ -90,14 +94,15 @@ pub(crate) struct CompareArgs {
 
 /// Compares, and prints the verdict.
 pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode, Failure> {
-    let first = Candidate::open(&args.first)?;
-    let second = args.second.as_deref().map(Candidate::open).transpose()?;
+    let open = |path: &Path| Ok::<_, Failure>(Candidate::open(path)?.with_rule(args.rule));
+    let first = open(&args.first)?;
+    let second = args.second.as_deref().map(open).transpose()?;
     let mut media = vec![(args.first.as_path(), &first)];
     media.extend(args.second.as_deref().zip(second.as_ref()));
     let (source, answers) = (args.source.is_some(), args.answer_1.is_some());
     let given = Given { media, candidates: 2, source, answers };
     let judge = context.judge(Some(given.choose(args.task, args.pack.as_deref())?))?;
-    given.check_frames(judge.pack())?;
+    given.check_frames(judge.pack(), args.rule)?;
     let verdict = judge.compare(&assembled(args, first, second))?;
     let names = match &args.second {
         Some(second) => [&args.first, second].map(|path| path.display().to_string()),

@@ -94,10 +94,12 @@ pub(crate) fn status(status: Status) -> &'static str {
 /// Tokens and times in one line.
 pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
     format!(
-        "{}; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, prefill {:.0} ms, decode {:.0} ms",
+        "{}; load {:.0} ms, preprocess {:.0} ms (videos {:.0}, resize {:.0}), vision {:.0} ms, prefill {:.0} ms, decode {:.0} ms",
         tokens(usage),
         t.load,
         t.preprocess,
+        t.video,
+        t.resize,
         t.vision,
         t.prefill,
         t.decode

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rewardrt::judge::Candidate;
-use rewardrt_models::prompt::pack::{Candidate as Kind, Pack, Shown, Task, TaskShape};
+use rewardrt_models::prompt::pack::{Candidate as Kind, FrameRule, Pack, Shown, Task, TaskShape};
 
 use crate::failure::Failure;
 
@@ -66,9 +66,9 @@ impl Given<'_> {
         Ok(chosen)
     }
 
-    /// Videos are given as exactly the frames that the pack shows.
-    pub(crate) fn check_frames(&self, pack: &Pack) -> Result<(), Failure> {
-        let Some(rule) = pack.frames else { return Ok(()) };
+    /// Folders of frames hold exactly as many as the pack shows, or the rule that is asked for instead.
+    pub(crate) fn check_frames(&self, pack: &Pack, rule: Option<FrameRule>) -> Result<(), Failure> {
+        let Some(rule) = rule.or(pack.frames) else { return Ok(()) };
         let check = |(path, media): &(&Path, &Candidate)| media.check_frames(&path.to_string_lossy(), rule);
         Ok(self.media.iter().try_for_each(check)?)
     }
@@ -131,7 +131,7 @@ mod tests {
             Ok(chosen) => {
                 let pack = Pack::for_task(chosen.task()).unwrap();
                 given
-                    .check_frames(&pack)
+                    .check_frames(&pack, None)
                     .map_or_else(|failure| failure.to_string(), |()| pack.task.to_string())
             }
             Err(failure) => failure.to_string(),

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use rewardrt::judge::{Candidate, CompareOptions, Pairs, RankOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Group, Picture, Ranking};
-use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::prompt::pack::{FrameRule, Task};
 use rewardrt_models::verdict::{Ending, FailedPairs};
 
 use super::Context;
@@ -20,8 +20,8 @@ use crate::output::{plain, table};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
-Each ITEM is a picture (PNG, JPEG, WebP), or for videos a folder that holds the
-frames to show. With --source all are edits of that picture.
+Each ITEM is a picture (PNG, JPEG, WebP), or a video: a file, or a folder that holds
+the frames to show. With --source all are edits of that picture.
 
 Examples:
   rewardrt rank --model judge --prompt \"a red fox in the snow\" a.png b.png c.png
@@ -60,6 +60,9 @@ pub(crate) struct RankArgs {
     /// for the task, else the task's built-in one]
     #[arg(long, value_name = "NAME|DIR")]
     pack: Option<PathBuf>,
+    /// Which frames of video files are shown [default: the pack's rule]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<FrameRule>,
     /// Skip the reports and weigh the two winners only: faster, and not what the model was trained to do
     #[arg(long)]
     verdict_only: bool,
@@ -97,12 +100,15 @@ enum Failed {
 
 /// Ranks, and prints the order.
 pub(crate) fn run(context: &Context<'_>, args: &RankArgs) -> Result<ExitCode, Failure> {
-    let items: Vec<Candidate> =
-        args.items.iter().map(|path| Candidate::open(path)).collect::<Result<_, _>>()?;
+    let items: Vec<Candidate> = args
+        .items
+        .iter()
+        .map(|path| Ok(Candidate::open(path)?.with_rule(args.rule)))
+        .collect::<Result<_, Failure>>()?;
     let media = args.items.iter().map(PathBuf::as_path).zip(&items).collect();
     let given = Given { media, candidates: 2, source: args.source.is_some(), answers: false };
     let judge = context.judge(Some(given.choose(args.task, args.pack.as_deref())?))?;
-    given.check_frames(judge.pack())?;
+    given.check_frames(judge.pack(), args.rule)?;
     let mut progress = Progress::items(context.output);
     let group = assembled(args, items);
     let ranking = judge.rank_with(&group, |pair| {
@@ -116,10 +122,12 @@ pub(crate) fn run(context: &Context<'_>, args: &RankArgs) -> Result<ExitCode, Fa
     }
     let t = &ranking.timing_ms;
     context.output.note(&format!(
-        "{}; load {:.0} ms, preprocess {:.0} ms, vision {:.0} ms, pairs {:.0} ms",
+        "{}; load {:.0} ms, preprocess {:.0} ms (videos {:.0}, resize {:.0}), vision {:.0} ms, pairs {:.0} ms",
         super::tokens(&ranking.usage),
         t.load,
         t.preprocess,
+        t.video,
+        t.resize,
         t.vision,
         t.pairs
     ));

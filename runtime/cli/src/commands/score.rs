@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rewardrt::judge::{Candidate, ScoreOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Item, Picture, Score};
-use rewardrt_models::prompt::pack::Task;
+use rewardrt_models::prompt::pack::{FrameRule, Task};
 use rewardrt_models::verdict::{Ending, NamedScore};
 
 use super::Context;
@@ -18,13 +18,13 @@ use crate::failure::Failure;
 use crate::output::{plain, table};
 
 const EXAMPLES: &str = "\
-ITEM is a picture (PNG, JPEG, WebP), or for videos a folder that holds the frames
-to show. With --source it is an edit of that picture; with --answer it is what
+ITEM is a picture (PNG, JPEG, WebP), or a video: a file, or a folder that holds the
+frames to show. With --source it is an edit of that picture; with --answer it is what
 the question in --prompt is about.
 
 Examples:
   rewardrt score --model judge --prompt \"a red fox in the snow\" picture.png
-  rewardrt score --model judge --prompt \"a fox runs\" frames --json
+  rewardrt score --model judge --prompt \"a fox runs\" video.mp4 --json
   rewardrt score --model judge --prompt \"make the fox white\" --source before.png after.png
   rewardrt score --model judge --prompt \"what is it?\" --answer \"a fox\" picture.png
   rewardrt score --model judge --pack unifiedreward-edit-quality-point after.png
@@ -54,6 +54,9 @@ pub(crate) struct ScoreArgs {
     /// for the task, else the task's built-in one]
     #[arg(long, value_name = "NAME|DIR")]
     pack: Option<PathBuf>,
+    /// Which frames of a video file are shown [default: the pack's rule]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<FrameRule>,
     /// Sample with values from elsewhere instead of taking the most probable token
     #[arg(long, value_name = "SOURCE")]
     sampling: Option<Source>,
@@ -73,7 +76,7 @@ pub(crate) struct ScoreArgs {
 
 /// Scores, and prints the scores.
 pub(crate) fn run(context: &Context<'_>, args: &ScoreArgs) -> Result<ExitCode, Failure> {
-    let item = Candidate::open(&args.item)?;
+    let item = Candidate::open(&args.item)?.with_rule(args.rule);
     let given = Given {
         media: vec![(&args.item, &item)],
         candidates: 1,
@@ -85,7 +88,7 @@ pub(crate) fn run(context: &Context<'_>, args: &ScoreArgs) -> Result<ExitCode, F
         return Err(Failure::Usage(format!("{} needs --prompt TEXT", chosen.task())));
     }
     let judge = context.judge(Some(chosen))?;
-    given.check_frames(judge.pack())?;
+    given.check_frames(judge.pack(), args.rule)?;
     let score = judge.score(&assembled(args, item))?;
     context.output.result(&score, || text(&score, &args.item))?;
     context.output.note(&super::spent(&score.usage, &score.timing_ms));
@@ -142,6 +145,7 @@ mod tests {
             pack: None,
             pixels: PixelRule::Reference,
             sampling: None,
+            videos: Vec::new(),
             usage: Usage::default(),
             timing_ms: Timing::default(),
             model: ModelInfo { name: "m".to_owned(), package_sha256: String::new(), precision: "fp32" },
