@@ -30,6 +30,7 @@ impl Turn {
     }
 
     /// So many quarter turns clockwise.
+    #[cfg(feature = "video")]
     pub(super) fn clockwise(quarters: u8) -> Turn {
         let turn = |transpose, mirror, flip| Turn { transpose, mirror, flip };
         match quarters % 4 {
@@ -41,6 +42,7 @@ impl Turn {
     }
 
     /// Width and height of a picture of this size once it is turned.
+    #[cfg(feature = "video")]
     pub(super) fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
         if self.transpose { (height, width) } else { (width, height) }
     }
