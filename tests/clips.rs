@@ -8,7 +8,7 @@ mod drive;
 use std::path::{Path, PathBuf};
 
 use drive::Exported;
-use rewardrt::judge::{CompareOptions, Footage, Generate, Sampling};
+use rewardrt::judge::{Clip, CompareOptions, Footage, Generate, Sampling};
 use rewardrt::media::PixelRule;
 use rewardrt::media::video::Isolation;
 use rewardrt::text::chat::Chat;
@@ -110,6 +110,15 @@ fn a_pack_may_send_videos_as_such() {
         // They are equal, so the second video is the first again.
         assert_eq!((ab.vision_tokens, ab.vision_reused), (ba.vision_tokens, ab.vision_tokens / 2), "{name}");
         assert_eq!(ba.vision_reused, ba.vision_tokens, "{name}");
+        // A file is shown in the same way, its frames chosen by the package, since the pack names no rule.
+        let clip = || Clip { isolation: Isolation::InProcess, ..Clip::path(&file) };
+        let options = CompareOptions { max_new_tokens: Some(2), ..Default::default() };
+        let files = Comparison { options, ..Comparison::videos("a square", clip(), clip()) };
+        let shown = judge.compare(&files).unwrap();
+        assert_eq!(
+            (shown.videos[0].sampled.rule, shown.orders[0].usage.prompt_tokens),
+            (rule, ab.prompt_tokens)
+        );
         let alone = ask(&judge, &file, "x").unwrap().usage.vision_tokens;
         assert_eq!(ab.vision_tokens, 2 * alone, "{name}");
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
-use rewardrt_models::prompt::pack::{FrameBounds, FrameRule};
+use rewardrt_models::prompt::pack::{FrameBounds, FrameRule, FramesAs};
 use serde::{Serialize, Serializer};
 
 use super::Inner;
@@ -20,7 +20,7 @@ use crate::media::{PixelRule, Rgb8};
 pub struct Clip {
     /// Where it is.
     pub file: ClipFile,
-    /// Which frames are shown; none for those of the pack's rule.
+    /// Which frames are shown; none for those of the pack's rule, or of the package's where the pack leaves it to that.
     pub rule: Option<FrameRule>,
     /// Where it is decoded.
     pub isolation: Isolation,
@@ -174,13 +174,16 @@ pub(super) fn expand_one<'a>(
             all.push(picture.clone());
             continue;
         };
-        let Some(rule) = clip.rule.or(inner.pack.frames) else {
+        let shown = inner.package.manifest().video.as_ref();
+        // A pack that sends videos as such may leave the choice to the package.
+        let own = shown.filter(|_| inner.pack.frames_as == FramesAs::Video).map(|video| video.frames);
+        let Some(rule) = clip.rule.or(inner.pack.frames).or(own) else {
             let name = &inner.pack.name;
             return Err(Error::Request(format!(
                 "pack {name} shows pictures and no videos; choose a pack for videos"
             )));
         };
-        let bounds = inner.package.manifest().video.as_ref().map_or_else(FrameBounds::default, |v| v.bounds);
+        let bounds = shown.map_or_else(FrameBounds::default, |video| video.bounds);
         let (sampled, frames) =
             sample(&clip.name(place), clip.input(), rule, &bounds, pixels, clip.isolation)?;
         videos.push(PlacedVideo { place: place.to_owned(), sampled: sampled.clone() });
