@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use rewardrt::Judge;
 use rewardrt::load::Package;
 use rewardrt::session::stub::{Answer, Scene};
 use rewardrt::session::{Geometry, OrtVision, ScriptedDecoder, SessionOptions, VisionSession, library};
 use rewardrt::text::Tokenizer;
+use rewardrt::{Judge, JudgeBuilder};
 use rewardrt_models::package::{Manifest, Precision};
 use rewardrt_models::prompt::pack::Pack;
 use rewardrt_tests::root;
@@ -73,6 +73,17 @@ impl Stage {
         slots: usize,
         says: impl Fn(usize, &str) -> Says + Send + 'static,
     ) -> Judge {
+        self.judge_with(Judge::builder(), pack, slots, says)
+    }
+
+    /// The same, opened in another way.
+    pub(crate) fn judge_with(
+        &self,
+        builder: JudgeBuilder,
+        pack: &str,
+        slots: usize,
+        says: impl Fn(usize, &str) -> Says + Send + 'static,
+    ) -> Judge {
         let package = Package::open(&self.exported.path()).unwrap();
         let manifest = package.manifest().clone();
         let tokenizer = Tokenizer::from_json(&package.read(&manifest.tokenizer).unwrap()).unwrap();
@@ -99,7 +110,7 @@ impl Stage {
             voice.next(said, scene.history)
         });
         let vision = vision.map(|v| Box::new(v) as Box<dyn VisionSession>);
-        let builder = Judge::builder().pack(Pack::builtin(pack).unwrap());
+        let builder = builder.pack(Pack::builtin(pack).unwrap());
         builder.open_with(package, Box::new(ScriptedDecoder::new(geometry, script)), vision).unwrap()
     }
 }
