@@ -31,31 +31,6 @@ pub struct Engine<S> {
 /// Tells the time, from any start.
 type Clock = Box<dyn FnMut() -> Duration + Send>;
 
-/// Requests that are made when there is a slot for them, so that many need not be held at once.
-pub trait Work {
-    /// The next request; `None` when there are no more, after which it is not asked again.
-    fn next(&mut self) -> Option<Request>;
-
-    /// What became of a request, by its number in the order of [`Work::next`], from 0.
-    fn done(&mut self, number: usize, result: Result<Completion, DecodeError>);
-}
-
-/// Requests that are there already.
-struct Listed {
-    requests: std::vec::IntoIter<Request>,
-    results: Vec<Option<Result<Completion, DecodeError>>>,
-}
-
-impl Work for Listed {
-    fn next(&mut self) -> Option<Request> {
-        self.requests.next()
-    }
-
-    fn done(&mut self, number: usize, result: Result<Completion, DecodeError>) {
-        self.results[number] = Some(result);
-    }
-}
-
 impl<S: DecoderSession> Engine<S> {
     /// An engine with the session's slots, all free. `rule` is the model's; with another model's rule every run is
     /// refused by the session, whose rotary rows are of another width.
@@ -136,30 +111,19 @@ impl<S: DecoderSession> Engine<S> {
     /// Runs all requests, as slots come free, and returns their results in order. Sequences that were admitted
     /// before advance too; their events are handed out by the next [`Engine::step`].
     pub fn run_all(&mut self, requests: Vec<Request>) -> Vec<Result<Completion, DecodeError>> {
-        let results = requests.iter().map(|_| None).collect();
-        let mut listed = Listed { requests: requests.into_iter(), results };
-        self.run_each(&mut listed);
-        listed.results.into_iter().map(|r| r.unwrap_or_else(lost)).collect()
-    }
-
-    /// Runs the requests that `work` hands out, each as soon as a slot is free for it, until there are none left and
-    /// all have ended. Others advance as in [`Engine::run_all`].
-    pub fn run_each(&mut self, work: &mut dyn Work) {
-        let (mut asked, mut more) = (0, true);
+        let mut results: Vec<_> = requests.iter().map(|_| None).collect();
+        let mut waiting = requests.into_iter().enumerate();
         let mut running = BTreeMap::new();
         let mut foreign = std::mem::take(&mut self.backlog);
-        while more || !running.is_empty() {
+        while waiting.len() > 0 || !running.is_empty() {
             // Sequences of others may hold every slot; then only a step helps.
-            while more && self.free() > 0 {
-                let Some(request) = work.next() else {
-                    more = false;
-                    break;
-                };
+            while self.free() > 0
+                && let Some((number, request)) = waiting.next()
+            {
                 match self.admit(request) {
-                    Ok(ticket) => drop(running.insert(ticket, asked)),
-                    Err(refusal) => work.done(asked, Err(refusal.into())),
+                    Ok(ticket) => drop(running.insert(ticket, number)),
+                    Err(refusal) => results[number] = Some(Err(refusal.into())),
                 }
-                asked += 1;
             }
             for (ticket, event) in self.step() {
                 let result = match event {
@@ -172,11 +136,12 @@ impl<S: DecoderSession> Engine<S> {
                     Event::Failed(error) => Err(error),
                 };
                 if let Some(number) = running.remove(&ticket) {
-                    work.done(number, result);
+                    results[number] = Some(result);
                 }
             }
         }
         self.backlog = foreign;
+        results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
 
     /// Runs one request to its end, as [`Engine::run_all`] does.

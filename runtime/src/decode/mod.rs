@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use rewardrt_models::spec::position::Positions;
 
-pub use engine::{Engine, Work};
+pub use engine::Engine;
 pub use pace::Shapes;
 pub use sample::Sampling;
 pub use until::{Ended, Until};

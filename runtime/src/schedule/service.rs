@@ -47,6 +47,8 @@ struct State {
     /// Requests that wait; those of groups also while they run, as they may have to start again.
     requests: BTreeMap<JobId, Kept>,
     calls: BTreeMap<CallId, UnboundedSender<Told>>,
+    /// When the step under way began.
+    step: Option<Instant>,
     /// What is to be told when the lock is free: whoever is woken may ask at once.
     outbox: Vec<(UnboundedSender<Told>, Told)>,
 }
@@ -172,6 +174,7 @@ impl Shared {
     /// Ends every call and takes no other.
     pub(super) fn end(&self, end: &End) {
         self.change(|state| {
+            state.step = None;
             let actions = state.machine.end(end);
             state.act(actions);
         });
@@ -188,6 +191,7 @@ impl Shared {
             let actions = state.machine.tick(now);
             let orders = state.act(actions);
             if !orders.is_empty() || state.machine.is_running() {
+                state.step = Some(now);
                 self.release(state);
                 return Some(orders);
             }
@@ -209,6 +213,7 @@ impl Shared {
     /// Takes what a step brought.
     fn report(&self, step: Step) {
         self.change(|state| {
+            state.step = None;
             if let Some(tokens) = step.tokens {
                 state.machine.stepped(tokens);
             }
@@ -309,7 +314,7 @@ impl Service {
     /// Starts the decoder's thread.
     pub(crate) fn start(limits: Limits, engine: Decoding) -> Result<Service, ScheduleError> {
         let (calls, requests) = (BTreeMap::new(), BTreeMap::new());
-        let state = State { machine: Machine::new(limits), requests, calls, outbox: Vec::new() };
+        let state = State { machine: Machine::new(limits), requests, calls, step: None, outbox: Vec::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new() });
         let decoder = shared.clone();
         let thread = spawn("rewardrt-decode", move || serve(&decoder, engine))?;
@@ -340,7 +345,9 @@ impl Service {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.shared.lock().machine.stats()
+        let state = self.shared.lock();
+        let step_ms = state.step.map(|start| start.elapsed().as_millis() as u64);
+        Stats { step_ms, ..state.machine.stats() }
     }
 
     pub(crate) fn health(&self) -> Health {

@@ -38,6 +38,8 @@ pub struct Stats {
     pub admitted: u64,
     /// Times that a group's request gave its slot to a single question, to start again.
     pub gave_way: u64,
+    /// Milliseconds that the step under way has lasted; none when none is. One that lasts ever longer hangs.
+    pub step_ms: Option<u64>,
     /// Steps of the decoder.
     pub steps: u64,
     /// Tokens that were made, those that were thrown away included.

@@ -332,45 +332,15 @@ fn others_advance_while_run_all_waits_and_their_events_are_kept() {
     assert_eq!(done.new_ids, alone(&prompt(5, 2), 2));
 }
 
-/// Hands out `left` requests, and counts those that are not answered yet.
-struct Bounded {
-    left: u32,
-    open: usize,
-    done: Vec<usize>,
-}
-
-impl Work for Bounded {
-    fn next(&mut self) -> Option<Request> {
-        assert!(self.open < 4, "asked for while every slot is taken");
-        self.left = self.left.checked_sub(1)?;
-        self.open += 1;
-        // The last one is refused.
-        Some(Request::text(
-            if self.left == 0 { vec![] } else { prompt(self.left, 3) },
-            1 + self.left as usize,
-            vec![],
-        ))
-    }
-
-    fn done(&mut self, number: usize, result: Result<Completion, DecodeError>) {
-        self.open -= 1;
-        let left = 9 - number as u32;
-        match result {
-            Ok(done) => assert_eq!(done.new_ids, alone(&prompt(left, 3), 1 + left as usize)),
-            Err(error) => assert!(error.is_refusal() && left == 0, "{error}"),
-        }
-        self.done.push(number);
-    }
-}
-
 #[test]
-fn requests_are_asked_for_when_there_is_a_slot_and_each_is_answered_once() {
-    let mut work = Bounded { left: 10, open: 0, done: Vec::new() };
-    engine(speak).run_each(&mut work);
-    // The longer ones were asked for first.
-    assert!(!work.done.is_sorted());
-    work.done.sort_unstable();
-    assert_eq!((work.done, work.open), ((0..10).collect(), 0));
+fn a_request_that_is_refused_among_others_keeps_its_place() {
+    let request = |i: usize| Request::text(if i == 3 { vec![] } else { prompt(i as u32, 3) }, 10 - i, vec![]);
+    for (i, result) in engine(speak).run_all((0..10).map(request).collect()).into_iter().enumerate() {
+        match result {
+            Ok(done) => assert_eq!(done.new_ids, alone(&prompt(i as u32, 3), 10 - i)),
+            Err(error) => assert!(error.is_refusal() && i == 3, "{error}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
