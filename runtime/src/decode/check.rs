@@ -26,6 +26,10 @@ pub(super) fn check(request: &Request, g: &Geometry) -> Result<(), Refusal> {
             return field(name, format!("{length} entries for {prompt} tokens"));
         }
     }
+    let marks = request.prefix.iter().map(|mark| mark.tokens);
+    if !marks.clone().is_sorted_by(|a, b| a < b) || marks.clone().any(|tokens| tokens == 0 || tokens >= prompt) {
+        return field("prefix", format!("the marks are not ascending places within {prompt} tokens"));
+    }
     if let Some((name, reason)) = request.sampling.fault() {
         return field(name, reason);
     }

@@ -9,6 +9,7 @@ use rewardrt_models::spec::position::Rotary;
 use super::check::check;
 use super::pace::{Pace, Shapes};
 use super::plan::Plan;
+use super::prefix::Held;
 use super::sequence::Sequence;
 use super::settle::settle;
 use super::{Completion, DecodeError, Event, Refusal, Request, Ticket};
@@ -19,6 +20,7 @@ pub struct Engine<S> {
     session: S,
     rotary: Rotary,
     slots: Vec<Option<Sequence>>,
+    held: Held,
     pace: Pace,
     /// The tensors of the last run, whose memory serves the next.
     input: StepInput,
@@ -36,11 +38,13 @@ impl<S: DecoderSession> Engine<S> {
     /// refused by the session, whose rotary rows are of another width.
     pub fn new(session: S, rule: &PositionRule) -> Engine<S> {
         let slots = (0..session.geometry().slots).map(|_| None).collect();
-        let start = Instant::now();
+        let (start, count) = (Instant::now(), session.geometry().slots);
+        let held = Held::new(count, session.keeps_prefixes());
         Engine {
             session,
             rotary: Rotary::new(rule),
             slots,
+            held,
             pace: Pace::default(),
             input: StepInput::default(),
             clock: Box::new(move || start.elapsed()),
@@ -53,6 +57,14 @@ impl<S: DecoderSession> Engine<S> {
     #[must_use]
     pub fn shapes(mut self, shapes: Shapes) -> Engine<S> {
         self.pace.shapes = shapes;
+        self
+    }
+
+    /// The same, which shares the beginnings of prompts, see [`Request::prefix`], or does not. It does when this is not
+    /// called.
+    #[must_use]
+    pub fn reuse(mut self, on: bool) -> Engine<S> {
+        self.held.on = on;
         self
     }
 
@@ -78,17 +90,18 @@ impl<S: DecoderSession> Engine<S> {
         self.slots.iter().filter(|s| s.is_none()).count()
     }
 
-    /// Puts a request into the lowest free slot. Nothing is run yet.
+    /// Puts a request into a free slot: the lowest, but for what slots hold of its beginning. Nothing is run yet.
     ///
     /// # Errors
     /// [`Refusal`]: what is wrong with the request whether or not a slot is free, else [`Refusal::Full`].
     pub fn admit(&mut self, request: Request) -> Result<Ticket, Refusal> {
         check(&request, self.session.geometry())?;
-        let slots = self.slots.len();
-        let slot = self.slots.iter_mut().find(|s| s.is_none()).ok_or(Refusal::Full { slots })?;
+        let full = Refusal::Full { slots: self.slots.len() };
+        let slot = self.held.choose(&self.slots, &request).ok_or(full)?;
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
-        *slot = Some(Sequence::new(ticket, request));
+        self.held.admitted(slot, ticket);
+        self.slots[slot] = Some(Sequence::new(ticket, request));
         Ok(ticket)
     }
 
@@ -102,6 +115,7 @@ impl<S: DecoderSession> Engine<S> {
     /// a prefill chunk does not; [`Engine::free`] tells whether there is work left.
     pub fn step(&mut self) -> Vec<(Ticket, Event)> {
         let mut events = std::mem::take(&mut self.backlog);
+        self.share();
         if let Some(plan) = Plan::next(&self.slots, self.session.geometry().columns, &mut self.pace) {
             self.run(&plan, &mut events);
         }
@@ -152,17 +166,44 @@ impl<S: DecoderSession> Engine<S> {
         self.run_all(vec![request]).pop().unwrap_or_else(lost)
     }
 
+    /// Gives every prompt that is still to be read what slots hold of its beginning.
+    fn share(&mut self) {
+        for slot in 0..self.slots.len() {
+            if let Some((from, tokens)) = self.held.source(&self.slots, slot) {
+                if from != slot && self.session.copy_prefix(from, slot, tokens).is_err() {
+                    // Nothing was copied, so the prompt is read; a session that cannot copy never will.
+                    self.held.on = false;
+                } else if let Some(sequence) = &mut self.slots[slot] {
+                    self.held.overwritten(slot);
+                    (sequence.cached, sequence.made.reused) = (tokens, tokens);
+                    self.held.reached(slot, sequence);
+                }
+            }
+        }
+        for slot in 0..self.slots.len() {
+            let waits = self.held.waits(&self.slots, slot);
+            if let Some(sequence) = &mut self.slots[slot] {
+                sequence.waits = waits;
+            }
+        }
+    }
+
     /// Makes one run. When it fails, each of its sequences is tried alone, so that only the one that cannot be run
     /// is lost: a failed run leaves what a slot held before.
     fn run(&mut self, plan: &Plan, events: &mut Vec<(Ticket, Event)>) {
-        plan.fill(&self.slots, self.session.geometry(), &self.rotary, &mut self.input);
+        for (slot, _) in plan.rows() {
+            if self.slots[slot].as_ref().is_some_and(|s| s.cached == 0) {
+                self.held.overwritten(slot);
+            }
+        }
+        plan.fill((&self.slots, &self.held), self.session.geometry(), &self.rotary, &mut self.input);
         let start = (self.clock)();
         let ran = self.session.run(&self.input);
         let time = (self.clock)().saturating_sub(start);
         match ran {
             Ok(outputs) => {
                 self.pace.costs.record(plan.cells(), time);
-                settle(&mut self.slots, plan, (&outputs, time), events);
+                settle((&mut self.slots, &mut self.held), plan, (&outputs, time), events);
             }
             Err(_) if plan.rows().count() > 1 => {
                 for (slot, new) in plan.rows() {
@@ -171,6 +212,7 @@ impl<S: DecoderSession> Engine<S> {
             }
             Err(error) => {
                 for (slot, _) in plan.rows() {
+                    self.held.overwritten(slot);
                     if let Some(sequence) = self.slots[slot].take() {
                         events.push((sequence.ticket, Event::Failed(error.clone().into())));
                     }

@@ -10,6 +10,7 @@ mod cost;
 mod engine;
 mod pace;
 mod plan;
+mod prefix;
 mod sample;
 mod sequence;
 mod settle;
@@ -24,6 +25,7 @@ use rewardrt_models::spec::position::Positions;
 
 pub use engine::Engine;
 pub use pace::Shapes;
+pub use prefix::Mark;
 pub use sample::Sampling;
 pub use until::{Ended, Until};
 
@@ -40,6 +42,8 @@ pub struct Request {
     pub features: Option<Arc<Features>>,
     /// Row of the features that stands at each prompt token, -1 for text; one a token.
     pub feature_rows: Vec<i64>,
+    /// Places up to which another prompt may be the same, ascending; what a slot holds of them is not read again.
+    pub prefix: Vec<Mark>,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Most new tokens. 0 asks for the watched log-probabilities after the prompt only.
@@ -66,6 +70,7 @@ impl Request {
             feature_rows: vec![-1; ids.len()],
             ids,
             features: None,
+            prefix: Vec::new(),
             sampling: Sampling::Greedy,
             max_new_tokens,
             stop,
@@ -160,6 +165,8 @@ pub struct Completion {
     pub watched: Vec<Vec<f32>>,
     /// The output rows of the places to be read, each `[outputs]`, in their order.
     pub rows: Vec<Vec<f32>>,
+    /// Tokens of the prompt that were not read, because a slot held them.
+    pub reused: usize,
     /// Time of the runs that read the prompt.
     pub prefill: Duration,
     /// Time of the runs that made tokens. Neighbours share runs, so times of several sequences do not add up.

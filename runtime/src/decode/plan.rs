@@ -3,6 +3,7 @@
 use rewardrt_models::spec::position::Rotary;
 
 use super::pace::{Pace, Shapes};
+use super::prefix::Held;
 use super::sequence::Sequence;
 use crate::session::{Geometry, StepInput};
 
@@ -56,7 +57,7 @@ impl Plan {
         let first = (0..slots.len()).find(|&i| prefilling(slots, i)).unwrap_or(0);
         let mut new: Vec<usize> = Vec::new();
         let mut widest = 0;
-        let waiting = |i: usize| slots[i].as_ref().filter(|s| s.prefilling()).map(|s| s.waiting(columns));
+        let waiting = |i: usize| slots[i].as_ref().filter(|_| prefilling(slots, i)).map(|s| s.waiting(columns));
         for waiting in (first..slots.len()).map_while(waiting) {
             widest = widest.max(waiting);
             if !new.is_empty() && (new.len() + 1) * widest > columns {
@@ -84,7 +85,7 @@ impl Plan {
     /// Writes the run's tensors over those of an earlier one. Wanted are the places of [`Sequence::wanted`], in slot order.
     pub(super) fn fill(
         &self,
-        slots: &[Option<Sequence>],
+        (slots, held): (&[Option<Sequence>], &Held),
         g: &Geometry,
         rotary: &Rotary,
         step: &mut StepInput,
@@ -94,6 +95,12 @@ impl Plan {
         for (row, &new) in self.new.iter().enumerate() {
             let sequence = slots[self.first + row].as_ref();
             push_row(step, sequence, new, rotary);
+            // An idle row says what its slot holds, so that nothing of it is touched; that of an empty slot says one token,
+            // the least that can be said. It is zeroes or what an earlier sequence left, and nothing that is read depends
+            // on it.
+            let cached = sequence.map_or_else(|| held.kept(self.first + row), |s| s.cached);
+            step.seqlens_k.push((cached + new).max(1) as i32 - 1);
+            step.query_seqlens.push(new as i32);
             let wanted = sequence.into_iter().flat_map(|s| s.wanted(new).map(|place| place - s.cached));
             step.logit_rows.extend(wanted.map(|column| (row * step.columns + column) as i64));
         }
@@ -108,8 +115,9 @@ impl Plan {
     }
 }
 
+/// Whether a slot's sequence has a prompt to read now.
 fn prefilling(slots: &[Option<Sequence>], slot: usize) -> bool {
-    slots[slot].as_ref().is_some_and(Sequence::prefilling)
+    slots[slot].as_ref().is_some_and(|s| s.prefilling() && !s.waits)
 }
 
 /// A step of nothing, whose memory is kept from run to run.
@@ -137,10 +145,6 @@ fn push_row(step: &mut StepInput, sequence: Option<&Sequence>, new: usize, rotar
         let row = sequence.and_then(|s| push_feature(step, s, feature));
         step.feature_rows.push(row.unwrap_or(-1));
     }
-    // An idle row of an empty slot says that it holds one token, the least that can be said; it is zeroes or what
-    // an earlier sequence left, and nothing that is read depends on it.
-    step.seqlens_k.push((cached + new).max(1) as i32 - 1);
-    step.query_seqlens.push(new as i32);
 }
 
 /// Copies the feature row of a token into the run's table and returns its place there.

@@ -12,6 +12,8 @@ pub(super) struct Sequence {
     pub(super) ended: Option<Ended>,
     /// Tokens whose keys and values are in the slot.
     pub(super) cached: usize,
+    /// Whether it waits for another to read the beginning that they share.
+    pub(super) waits: bool,
     /// What was made so far.
     pub(super) made: Completion,
 }
@@ -24,12 +26,13 @@ impl Sequence {
             logprobs: Vec::new(),
             watched: Vec::new(),
             rows: Vec::new(),
+            reused: 0,
             prefill: Default::default(),
             decode: Default::default(),
         };
         let sampler = Sampler::new(request.sampling, &request.ids);
         let ended = request.until.as_ref().map(Until::start);
-        Sequence { ticket, sampler, ended, request, cached: 0, made }
+        Sequence { ticket, sampler, ended, request, cached: 0, waits: false, made }
     }
 
     /// Tokens known so far: prompt and answer.
@@ -50,9 +53,10 @@ impl Sequence {
         self.request.read.iter().copied().filter(inside).chain(last)
     }
 
-    /// Tokens that the next run may take.
+    /// Tokens that the next run may take: no chunk crosses a mark.
     pub(super) fn waiting(&self, columns: usize) -> usize {
-        (self.len() - self.cached).min(columns)
+        let mark = self.request.prefix.iter().map(|mark| mark.tokens).find(|&tokens| tokens > self.cached);
+        (mark.unwrap_or(self.len()).min(self.len()) - self.cached).min(columns)
     }
 
     /// Id, positions and feature row of the token at `place`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ndarray::{Array2, ArrayView1};
 
 use super::plan::Plan;
+use super::prefix::Held;
 use super::sample::LogSoftmax;
 use super::sequence::Sequence;
 use super::{Completion, DecodeError, Event, Finish, Ticket};
@@ -12,7 +13,7 @@ use crate::session::SessionError;
 
 /// Gives each sequence of a run its rows of the outputs, and takes those that ended out of their slots.
 pub(super) fn settle(
-    slots: &mut [Option<Sequence>],
+    (slots, held): (&mut [Option<Sequence>], &mut Held),
     plan: &Plan,
     (outputs, time): (&Array2<f32>, Duration),
     events: &mut Vec<(Ticket, Event)>,
@@ -24,6 +25,9 @@ pub(super) fn settle(
         *(if prompt { &mut sequence.made.prefill } else { &mut sequence.made.decode }) += time;
         let wanted = sequence.wanted(new).count();
         sequence.cached += new;
+        if prompt {
+            held.reached(slot, sequence);
+        }
         let ticket = sequence.ticket;
         let ended = if sequence.request.read.is_empty() {
             if wanted == 0 {
@@ -38,7 +42,11 @@ pub(super) fn settle(
         if let Some(end) = ended {
             let event = match end {
                 Ok(finish) => slots[slot].take().map(|s| Event::Done(Completion { finish, ..s.made })),
-                Err(error) => slots[slot].take().map(|_| Event::Failed(error)),
+                Err(error) => {
+                    // Whatever went wrong, nobody shall go on from it.
+                    held.overwritten(slot);
+                    slots[slot].take().map(|_| Event::Failed(error))
+                }
             };
             events.extend(event.map(|event| (ticket, event)));
         }

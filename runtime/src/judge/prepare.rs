@@ -127,6 +127,7 @@ pub(super) fn request(
         positions: Positions::of(&spans),
         features,
         feature_rows,
+        prefix: Vec::new(),
         sampling: wish.sampling,
         max_new_tokens: wish.max_new_tokens,
         stop: wish.stop,

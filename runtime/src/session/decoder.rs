@@ -118,6 +118,10 @@ impl DecoderSession for OrtDecoder {
         }
         self.runner.copy_prefix(from, to, tokens)
     }
+
+    fn keeps_prefixes(&self) -> bool {
+        self.states.is_none()
+    }
 }
 
 /// Shapes of a slot's states, in the order of their names.

@@ -265,6 +265,12 @@ pub trait DecoderSession: Send {
     /// [`SessionError::Input`] when a slot or the length is out of range; [`SessionError::State`] when the model is
     /// recurrent and the slot holds more or fewer tokens: a state cannot be cut.
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError>;
+
+    /// Whether a slot still knows the beginning of a sequence when more was written behind it: not where layers keep
+    /// recurrent states.
+    fn keeps_prefixes(&self) -> bool {
+        true
+    }
 }
 
 impl<S: DecoderSession + ?Sized> DecoderSession for Box<S> {
@@ -278,6 +284,10 @@ impl<S: DecoderSession + ?Sized> DecoderSession for Box<S> {
 
     fn copy_prefix(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), SessionError> {
         (**self).copy_prefix(from, to, tokens)
+    }
+
+    fn keeps_prefixes(&self) -> bool {
+        (**self).keeps_prefixes()
     }
 }
 

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use rewardrt_models::package::{PositionRule, SectionLayout};
 use rewardrt_models::spec::position::{Positions, Span};
 
+mod everything;
 mod mixing;
+mod reuse;
 
 use super::*;
 use crate::session::stub::{Answer, Scene};
