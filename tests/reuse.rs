@@ -1,4 +1,5 @@
-//! A picture goes through the vision tower once per content, and nothing that is judged changes by that, to the bit.
+//! What was seen and read before is not seen and read again, and nothing that is judged changes by that: to the bit for
+//! pictures, to the token for the beginnings of prompts.
 
 // The helpers below are test code too, which the lint cannot see.
 #![allow(clippy::unwrap_used)]
@@ -9,9 +10,11 @@ mod script;
 use std::path::Path;
 
 use drive::Exported;
+use rewardrt::decode::Options;
 use rewardrt::judge::{CompareOptions, Generate, Sampling};
-use rewardrt::media::PixelRule;
-use rewardrt::{Comparison, Generation, Judge, Picture, Verdict};
+use rewardrt::media::video::Isolation;
+use rewardrt::media::{PixelRule, Rgb8};
+use rewardrt::{Comparison, Generation, Group, Judge, Picture, Verdict};
 use rewardrt_models::package::Precision;
 use rewardrt_tests::{Golden, Result, golden_cases, golden_models, root};
 use script::{CAPTION, Says, report};
@@ -20,7 +23,8 @@ use script::{CAPTION, Says, report};
 const NEW: usize = 4;
 
 fn judge(package: &Path, cache: usize) -> Result<Judge> {
-    Ok(Judge::builder().slots(2).tokens(512).vision_cache(cache).open(package)?)
+    let builder = Judge::builder().isolation(Isolation::InProcess).slots(2).tokens(512);
+    Ok(builder.vision_cache(cache).open(package)?)
 }
 
 fn generate(judge: &Judge, case: &Golden) -> Result<Generation> {
@@ -95,4 +99,38 @@ fn another_pixel_rule_is_another_content_only_where_pixels_differ() {
     let usage = judge.compare(&comparison).unwrap().usage;
     // These pictures have no rotation and no alpha.
     assert_eq!(usage.vision_reused, usage.vision_tokens);
+}
+
+/// Pairs of five pictures with the demo model, whose weights are random: all answers are cut, and every token of them
+/// depends on everything before it.
+#[test]
+fn pairs_that_begin_alike_read_their_beginning_once_and_say_what_each_says_alone() {
+    let exported = Exported::new(&root().join("models/demo/checkpoint"), Precision::Fp32).unwrap();
+    let open = |slots: usize, reuse: bool| {
+        let builder = Judge::builder().slots(slots).tokens(2048);
+        builder.decode(Options { reuse, ..Options::default() }).open(&exported.path()).unwrap()
+    };
+    let item = |i: usize| {
+        let value = |at: usize| ((at * (i + 3)) / 7 % 256) as u8;
+        Picture::Pixels(Rgb8::new(192, 192, (0..192 * 192 * 3).map(value).collect()).unwrap())
+    };
+    let mut group = Group::images(CAPTION, (0..5).map(item).collect());
+    group.options.ask = CompareOptions { max_new_tokens: Some(8), ..CompareOptions::default() };
+    let [with, without] = [true, false].map(|reuse| open(3, reuse).rank(&group).unwrap());
+    let alone = open(1, false);
+    for (with, without) in with.pairs.iter().zip(&without.pairs) {
+        let comparison = Comparison::images(CAPTION, item(with.first), item(with.second));
+        let comparison = Comparison { options: group.options.ask.clone(), ..comparison };
+        let expected = alone.compare(&comparison).unwrap();
+        let (with, without) = (with.answer.as_ref().unwrap(), without.answer.as_ref().unwrap());
+        assert!(!expected.text.is_empty());
+        assert_eq!((&with.text, &without.text), (&expected.text, &expected.text));
+        assert_eq!((without.usage.prefix_reused, expected.usage.prefix_reused), (0, 0));
+    }
+    // Four pictures are shown first, four times, thrice, twice and once: all but the first of each go on from it. The
+    // picture takes 36 tokens, and a few words stand before it.
+    let reused: Vec<bool> =
+        with.pairs.iter().map(|p| p.answer.as_ref().unwrap().usage.prefix_reused >= 36).collect();
+    assert_eq!(reused, [false, true, true, true, false, true, true, false, true, false]);
+    assert!(with.usage.prefix_reused >= 6 * 36);
 }

@@ -27,7 +27,9 @@ pub(super) fn check(request: &Request, g: &Geometry) -> Result<(), Refusal> {
         }
     }
     let marks = request.prefix.iter().map(|mark| mark.tokens);
-    if !marks.clone().is_sorted_by(|a, b| a < b) || marks.clone().any(|tokens| tokens == 0 || tokens >= prompt) {
+    if !marks.clone().is_sorted_by(|a, b| a < b)
+        || marks.clone().any(|tokens| tokens == 0 || tokens >= prompt)
+    {
         return field("prefix", format!("the marks are not ascending places within {prompt} tokens"));
     }
     if let Some((name, reason)) = request.sampling.fault() {

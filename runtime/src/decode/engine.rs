@@ -15,6 +15,21 @@ use super::settle::settle;
 use super::{Completion, DecodeError, Event, Refusal, Request, Ticket};
 use crate::session::{DecoderSession, Geometry, SessionError, StepInput};
 
+/// How an engine runs. What requests are answered is the same with any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// What runs look like.
+    pub shapes: Shapes,
+    /// Whether the beginnings of prompts are shared, see [`Request::prefix`].
+    pub reuse: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { shapes: Shapes::Measured, reuse: true }
+    }
+}
+
 /// Continuous batching over the slots of one decoder session.
 pub struct Engine<S> {
     session: S,
@@ -53,18 +68,11 @@ impl<S: DecoderSession> Engine<S> {
         }
     }
 
-    /// The same, whose runs look like this.
+    /// The same, which runs like this.
     #[must_use]
-    pub fn shapes(mut self, shapes: Shapes) -> Engine<S> {
-        self.pace.shapes = shapes;
-        self
-    }
-
-    /// The same, which shares the beginnings of prompts, see [`Request::prefix`], or does not. It does when this is not
-    /// called.
-    #[must_use]
-    pub fn reuse(mut self, on: bool) -> Engine<S> {
-        self.held.on = on;
+    pub fn with(mut self, options: Options) -> Engine<S> {
+        self.pace.shapes = options.shapes;
+        self.held.on = options.reuse;
         self
     }
 

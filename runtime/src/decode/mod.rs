@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rewardrt_models::spec::position::Positions;
 
-pub use engine::Engine;
+pub use engine::{Engine, Options};
 pub use pace::Shapes;
 pub use prefix::Mark;
 pub use sample::Sampling;

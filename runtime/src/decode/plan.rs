@@ -57,7 +57,8 @@ impl Plan {
         let first = (0..slots.len()).find(|&i| prefilling(slots, i)).unwrap_or(0);
         let mut new: Vec<usize> = Vec::new();
         let mut widest = 0;
-        let waiting = |i: usize| slots[i].as_ref().filter(|_| prefilling(slots, i)).map(|s| s.waiting(columns));
+        let waiting =
+            |i: usize| slots[i].as_ref().filter(|_| prefilling(slots, i)).map(|s| s.waiting(columns));
         for waiting in (first..slots.len()).map_while(waiting) {
             widest = widest.max(waiting);
             if !new.is_empty() && (new.len() + 1) * widest > columns {

@@ -49,6 +49,7 @@ pub struct JudgeBuilder {
     limits: Asking,
     vision_cache: usize,
     isolation: Isolation,
+    decode: decode::Options,
 }
 
 /// How much may be asked at once.
@@ -82,6 +83,7 @@ impl Default for JudgeBuilder {
             limits: Asking { queue: DEFAULT_QUEUE, kv_tokens: None },
             vision_cache: DEFAULT_VISION_CACHE,
             isolation: Isolation::default(),
+            decode: decode::Options::default(),
         }
     }
 }
@@ -178,6 +180,13 @@ impl JudgeBuilder {
         self
     }
 
+    /// How the decoder runs. Results are the same with any, but for what [`decode::Shapes`] says of roundings.
+    #[must_use]
+    pub fn decode(mut self, options: decode::Options) -> JudgeBuilder {
+        self.decode = options;
+        self
+    }
+
     /// Verifies and loads a package.
     ///
     /// # Errors
@@ -196,7 +205,7 @@ impl JudgeBuilder {
             vision: vision.map(|v| Box::new(v) as Box<dyn VisionSession>),
             placements: placements.into_iter().flatten().collect(),
         };
-        assemble(package, (self.asked, self.limits, self.vision_cache, self.isolation), sessions, start)
+        assemble(package, self, sessions, start)
     }
 
     /// Puts a verified package together with sessions of the caller's own: another engine, or the stub twin in
@@ -211,12 +220,7 @@ impl JudgeBuilder {
         vision: Option<Box<dyn VisionSession>>,
     ) -> Result<Judge, Error> {
         let sessions = Sessions { decoder, vision, placements: Vec::new() };
-        assemble(
-            package,
-            (self.asked, self.limits, self.vision_cache, self.isolation),
-            sessions,
-            Instant::now(),
-        )
+        assemble(package, self, sessions, Instant::now())
     }
 }
 
@@ -228,13 +232,13 @@ struct Sessions {
 
 fn assemble(
     package: Package,
-    (asked, asking, vision_cache, isolation): (Asked, Asking, usize, Isolation),
+    builder: JudgeBuilder,
     sessions: Sessions,
     start: Instant,
 ) -> Result<Judge, Error> {
     let encoder = encoder(&package)?;
     let default = || Pack::builtin(&package.manifest().default_pack);
-    let pack = match asked {
+    let pack = match builder.asked {
         Asked::Pack(pack) => *pack,
         Asked::Default => default()?,
         Asked::Task(task) => match default()? {
@@ -243,9 +247,9 @@ fn assemble(
         },
     };
     let manifest = package.manifest();
-    let vision = Vision::new(manifest, sessions.vision, vision_cache);
-    let limits = limits(&sessions.decoder, asking);
-    let decoder = decode::Engine::new(sessions.decoder, &manifest.decoder.position);
+    let vision = Vision::new(manifest, sessions.vision, builder.vision_cache);
+    let limits = limits(&sessions.decoder, builder.limits);
+    let decoder = decode::Engine::new(sessions.decoder, &manifest.decoder.position).with(builder.decode);
     let mut service = Service::start(limits, decoder)?;
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_PREPARERS);
     let preparers = service.station("prepare", vec![(); threads], false)?;
@@ -259,7 +263,7 @@ fn assemble(
         preparers,
         vision,
         placements: sessions.placements,
-        isolation,
+        isolation: builder.isolation,
         load_ms: start.elapsed().as_secs_f64() * 1e3,
     };
     Ok(Judge { inner: Arc::new(inner), service: Arc::new(service), terms: Terms::default() })

@@ -52,7 +52,7 @@ pub(super) async fn run(
     let requests: Vec<Request> = asks
         .iter()
         .zip(&asked)
-        .map(|((order, ask), asked)| ask.request(asked, &arranged(&seen.features, parts, *order)))
+        .map(|((order, ask), asked)| ask.request(asked, &arranged(&seen.views, parts, *order)))
         .collect::<Result<_, Error>>()?;
     let done = call.run(requests).await?;
 

@@ -10,6 +10,7 @@ use rewardrt_models::verdict::Ending;
 use super::ending::finish_reason;
 use super::footage::Footage;
 use super::place::{self, Place, Times};
+use super::prefix::marked;
 use super::prepare::{self, Wish};
 use super::types::{Generate, Generation, Picture, ShownVideo, Timing, Usage};
 use super::{Candidate, Inner};
@@ -51,7 +52,8 @@ pub(super) async fn run(
         until: None,
         watch: Vec::new(),
     };
-    let done = call.run_one(prepare::request(&prompt, &place::spans(&places), seen.join()?, wish)).await?;
+    let request = prepare::request(&prompt, &place::spans(&places), seen.join()?, wish);
+    let done = call.run_one(marked(request, &prompt, &seen.views, &[seen.views.len()])).await?;
 
     let timing = Timing {
         load: inner.load_ms,
@@ -66,6 +68,7 @@ pub(super) async fn run(
         new_tokens: done.new_ids.len(),
         vision_tokens: prompt.vision_tokens(),
         vision_reused: seen.reused_tokens(),
+        prefix_reused: done.reused,
     };
     Ok(Generation {
         text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,

@@ -8,16 +8,16 @@ use super::group::{Group, MAX_GROUP_FEATURES, RankTiming};
 use super::place::Place;
 use super::rank::{Ordered, ms};
 use super::types::Picture;
+use super::vision::View;
 use super::{Inner, clip, question};
 use crate::Error;
 use crate::preprocess::Patches;
 use crate::schedule::{Call, Pending};
-use crate::session::Features;
 
 /// Pictures that were seen: those of one candidate, or those beside all of them.
 pub(super) struct Look {
     pub(super) places: Vec<Place>,
-    pub(super) features: Vec<Arc<Features>>,
+    pub(super) views: Vec<View>,
     /// Tokens that went through the tower, for the first prompt that shows them.
     pub(super) fresh: usize,
     /// The videos among them.
@@ -111,7 +111,7 @@ pub(super) async fn all(
         timing.resize += spent.resize;
         timing.vision += seen.ms;
         let fresh = tokens(&places) - seen.reused_tokens();
-        looks.push(Look { places, features: seen.features, fresh, videos });
+        looks.push(Look { places, views: seen.views, fresh, videos });
     }
     // What is beside the candidates is looked at first, also where it is nothing.
     let shown = looks.remove(0);

@@ -19,6 +19,7 @@ mod look;
 mod pair;
 mod place;
 mod plan;
+mod prefix;
 mod prepare;
 mod question;
 mod rank;

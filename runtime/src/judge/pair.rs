@@ -9,9 +9,11 @@ use rewardrt_models::verdict::{self, CategoryWinner, Outcome, Status, Winner, ju
 use super::Inner;
 use super::ending::{finish, finish_reason, read_as, until};
 use super::place::{self, Place};
+use super::prefix::marked;
 use super::prepare::{self, Wish};
-use super::question::Question;
+use super::question::{Question, media};
 use super::types::{CompareOptions, FinishReason, OrderResult, OrderTiming, Usage};
+use super::vision::View;
 use crate::Error;
 use crate::decode::{Completion, Request};
 use crate::session::Features;
@@ -72,8 +74,9 @@ impl Ask<'_> {
         Ok(Asked { prompt, spans, verdict_ids })
     }
 
-    /// The request to the decoder, with the features of the prompt's pictures in its order.
-    pub(super) fn request(&self, asked: &Asked, features: &[Arc<Features>]) -> Result<Request, Error> {
+    /// The request to the decoder, with the prompt's pictures in its order. It is marked behind what stands beside the
+    /// candidates, and behind the first one.
+    pub(super) fn request(&self, asked: &Asked, views: &[View]) -> Result<Request, Error> {
         let (inner, options) = (self.inner, self.options);
         let most = options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize);
         let wish = Wish {
@@ -83,8 +86,11 @@ impl Ask<'_> {
             until: until(inner, options.ending),
             watch: asked.verdict_ids.clone(),
         };
-        let features = Some(Arc::new(Features::join(features)?));
-        Ok(prepare::request(&asked.prompt, &asked.spans, features, wish))
+        let features = Some(Arc::new(Features::join(views)?));
+        let request = prepare::request(&asked.prompt, &asked.spans, features, wish);
+        let shown = media(inner, self.question.shown);
+        let first = self.question.candidates.first().map_or(0, |pictures| media(inner, pictures));
+        Ok(marked(request, &asked.prompt, views, &[shown, shown + first]))
     }
 
     /// What the answer says. `reused` tokens of the prompt's pictures did not go through the tower for it.
@@ -94,6 +100,7 @@ impl Ask<'_> {
             new_tokens: done.new_ids.len(),
             vision_tokens: asked.prompt.vision_tokens(),
             vision_reused: reused,
+            prefix_reused: done.reused,
         };
         if self.options.verdict_only {
             return self.forced(done, usage);

@@ -283,9 +283,9 @@ fn ready(inner: &Inner, group: &Group, seen: &Looks, pair: Ordered) -> Result<(A
     let looks = seen.of(pair);
     let ask = ask(inner, group, pair);
     let asked = ask.encode(&looks.iter().flat_map(|look| look.places.iter().cloned()).collect::<Vec<_>>())?;
-    let features: Vec<_> = looks.iter().flat_map(|look| look.features.iter().cloned()).collect();
+    let views: Vec<_> = looks.iter().flat_map(|look| look.views.iter().cloned()).collect();
     // Nobody waits for one pair of a group.
-    let request = Request { patient: true, ..ask.request(&asked, &features)? };
+    let request = Request { patient: true, ..ask.request(&asked, &views)? };
     Ok((asked, request))
 }
 

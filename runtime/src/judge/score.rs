@@ -9,8 +9,9 @@ use super::clip::{self, PlacedVideo};
 use super::ending::{finish, finish_reason, read_as, until};
 use super::item::{Item, Score};
 use super::place::{self, Place};
+use super::prefix::marked;
 use super::prepare::{self, Wish};
-use super::question::Question;
+use super::question::{Question, media};
 use super::rank::ms;
 use super::types::{Timing, Usage};
 use super::{Inner, head};
@@ -51,6 +52,8 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         Some(rule) => head::request(rule, request)?,
         None => request,
     };
+    let shown = media(inner, &item.shown);
+    let request = marked(request, &prompt, &seen.views, &[shown, shown + media(inner, &item.candidate)]);
     let done = call.run_one(request).await?;
 
     let (text, outcome) = match rule {
@@ -80,6 +83,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
             new_tokens: done.new_ids.len(),
             vision_tokens: prompt.vision_tokens(),
             vision_reused: seen.reused_tokens(),
+            prefix_reused: done.reused,
         },
         timing_ms: Timing {
             load: inner.load_ms,

@@ -257,6 +257,8 @@ pub struct Usage {
     /// Those of them whose picture did not go through the vision tower for this prompt: it was seen before, for another
     /// prompt of this request or for an earlier request.
     pub vision_reused: usize,
+    /// Tokens of the prompt that the decoder did not read, because it held the same beginning of another prompt.
+    pub prefix_reused: usize,
 }
 
 impl Sum for Usage {
@@ -266,6 +268,7 @@ impl Sum for Usage {
             new_tokens: sum.new_tokens + one.new_tokens,
             vision_tokens: sum.vision_tokens + one.vision_tokens,
             vision_reused: sum.vision_reused + one.vision_reused,
+            prefix_reused: sum.prefix_reused + one.prefix_reused,
         })
     }
 }

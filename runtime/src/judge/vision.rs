@@ -1,5 +1,6 @@
 //! The vision tower, and the features of pictures that it saw.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use ndarray::Axis;
 use rewardrt_models::package::{ImageProcessing, Manifest, VisionComponent};
 use rewardrt_models::spec::position::grid_rows;
 
-use super::cache::{self, VisionCache};
+use super::cache::{self, Key, VisionCache};
 use crate::Error;
 use crate::preprocess::Patches;
 use crate::session::{Features, VisionInput, VisionSession};
@@ -23,11 +24,25 @@ pub(super) struct Vision {
     cache: VisionCache,
 }
 
+/// A picture that was seen.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) features: Arc<Features>,
+    /// Its content.
+    pub(super) key: Key,
+}
+
+impl Borrow<Features> for View {
+    fn borrow(&self) -> &Features {
+        &self.features
+    }
+}
+
 /// Pictures that were seen.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// The features of each picture, in order; none where the package has no tower.
-    pub(super) features: Vec<Arc<Features>>,
+    /// Each picture, in order; none where the package has no tower.
+    pub(super) views: Vec<View>,
     /// Whether each picture's features were there already.
     pub(super) reused: Vec<bool>,
     /// Milliseconds that it took.
@@ -37,16 +52,16 @@ pub(super) struct Seen {
 impl Seen {
     /// Tokens of the pictures that did not go through the tower.
     pub(super) fn reused_tokens(&self) -> usize {
-        let seen = self.features.iter().zip(&self.reused);
-        seen.filter(|(_, reused)| **reused).map(|(features, _)| features.rows.nrows()).sum()
+        let seen = self.views.iter().zip(&self.reused);
+        seen.filter(|(_, reused)| **reused).map(|(view, _)| view.features.rows.nrows()).sum()
     }
 
     /// The features of all pictures one after the other; absent when there are none.
     pub(super) fn join(&self) -> Result<Option<Arc<Features>>, Error> {
-        if self.features.is_empty() {
+        if self.views.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Features::join(&self.features)?)))
+        Ok(Some(Arc::new(Features::join(&self.views)?)))
     }
 }
 
@@ -65,27 +80,24 @@ impl Vision {
     /// The features of pictures, in order. Each content goes through the tower once, as long as the cache keeps it.
     pub(super) fn see_all(&mut self, pictures: &[Patches]) -> Result<Seen, Error> {
         let start = Instant::now();
-        let (mut features, mut reused) = (Vec::new(), Vec::new());
+        let (mut views, mut reused) = (Vec::new(), Vec::new());
         for picture in pictures {
             let (seen, known) = self.see(picture)?;
-            features.push(seen);
+            views.push(seen);
             reused.push(known);
         }
-        Ok(Seen { features, reused, ms: start.elapsed().as_secs_f64() * 1e3 })
+        Ok(Seen { views, reused, ms: start.elapsed().as_secs_f64() * 1e3 })
     }
 
-    /// The features of a picture, and whether they were there already.
-    fn see(&mut self, picture: &Patches) -> Result<(Arc<Features>, bool), Error> {
-        if self.cache.is_off() {
-            return Ok((Arc::new(self.run(picture)?), false));
-        }
+    /// A picture, and whether its features were there already.
+    fn see(&mut self, picture: &Patches) -> Result<(View, bool), Error> {
         let key = cache::key(picture);
-        if let Some(known) = self.cache.get(&key) {
-            return Ok((known, true));
+        if let Some(features) = self.cache.get(&key) {
+            return Ok((View { features, key }, true));
         }
         let features = Arc::new(self.run(picture)?);
         self.cache.put(key, &features);
-        Ok((features, false))
+        Ok((View { features, key }, false))
     }
 
     /// Features of one picture, by as many runs as its grids take. No other picture is in them: a product of another
@@ -172,7 +184,7 @@ mod tests {
         for &(first, grids, side) in pictures {
             let (seen, there) = vision.see(&picture(first, grids, side)).unwrap();
             let expected: Vec<f32> = (first..first + grids).map(|grid| grid as f32).collect();
-            assert_eq!(seen.rows.iter().copied().collect::<Vec<f32>>(), expected);
+            assert_eq!(seen.features.rows.iter().copied().collect::<Vec<f32>>(), expected);
             known.push(there);
         }
         assert_eq!((&lengths.lock().unwrap()[..], &known[..]), (runs, reused));

@@ -109,7 +109,7 @@ pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
 /// Tokens in one line.
 pub(crate) fn tokens(usage: &Usage) -> String {
     format!(
-        "{} prompt tokens ({} of pictures, {} of them reused), {} written",
-        usage.prompt_tokens, usage.vision_tokens, usage.vision_reused, usage.new_tokens
+        "{} prompt tokens ({} of pictures, {} of them seen before; {} read before), {} written",
+        usage.prompt_tokens, usage.vision_tokens, usage.vision_reused, usage.prefix_reused, usage.new_tokens
     )
 }

@@ -7,7 +7,8 @@ use super::*;
 
 /// Logits in which every token before counts.
 fn voice(scene: Scene<'_>) -> Answer {
-    let seed = scene.history.iter().fold(0x9E37_79B9_u64, |h, &id| (h ^ id as u64).wrapping_mul(0x0100_0000_01B3));
+    let seed =
+        scene.history.iter().fold(0x9E37_79B9_u64, |h, &id| (h ^ id as u64).wrapping_mul(0x0100_0000_01B3));
     let logit = |i: u64| {
         let mixed = (seed ^ i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         ((mixed >> 40) % 1000) as f32 / 150.0
@@ -82,7 +83,7 @@ fn run(way: &Way, kinds: &[Kind]) -> Vec<Completion> {
     let clock = AtomicU64::new(0);
     let (cell, run) = way.cost;
     let session = ScriptedDecoder::new(geometry, Box::new(voice));
-    let engine = Engine::new(session, &rule()).shapes(way.shapes).reuse(way.reuse);
+    let engine = Engine::new(session, &rule()).with(Options { shapes: way.shapes, reuse: way.reuse });
     // Time goes by on each look, and now faster, now slower.
     let mut engine = engine.timed(move || {
         let now = clock.fetch_add(run, Ordering::Relaxed);

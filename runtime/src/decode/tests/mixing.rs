@@ -48,7 +48,7 @@ fn bench(cost: Cost, shapes: Shapes) -> Bench {
     let inner = ScriptedDecoder::new(geometry, Box::new(speak));
     let session = Timed { inner, cost, clock: clock.clone(), runs: Arc::clone(&runs) };
     let time = clock.clone();
-    let engine = Engine::new(session, &rule()).shapes(shapes);
+    let engine = Engine::new(session, &rule()).with(Options { shapes, ..Options::default() });
     let engine = engine.timed(move || Duration::from_micros(time.load(Ordering::Relaxed)));
     Bench { engine, clock, runs }
 }

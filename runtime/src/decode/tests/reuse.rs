@@ -39,7 +39,7 @@ fn what_an_ended_sequence_left_is_taken_over_until_it_is_overwritten() {
     check(&mut engine, pair(1, 9), 0);
     // The mark is a place where chunks end, whether or not anything is shared.
     assert_eq!(engine.session().runs[..3], [(0, vec![8], 8), (0, vec![3], 3), (0, vec![6], 6)]);
-    let mut engine = super::engine(speak).reuse(false);
+    let mut engine = super::engine(speak).with(Options { reuse: false, ..Options::default() });
     check(&mut engine, pair(1, 2), 0);
     check(&mut engine, pair(1, 3), 0);
     assert_eq!(engine.session().runs[6..9], [(0, vec![8], 8), (0, vec![3], 3), (0, vec![6], 6)]);
@@ -77,7 +77,8 @@ fn the_longest_beginning_counts_and_a_place_to_be_read_is_never_skipped() {
         let said = done.rows[0].iter().position(|&p| p == 1.0).unwrap() as u32;
         assert_eq!(said, alone(&nested(2).ids[..=place], 1)[0]);
     }
-    for prefix in [vec![mark(&[1], 0)], vec![mark(&prompt(1, 17), 17)], vec![mark(&[1; 9], 5), mark(&[1; 9], 5)]]
+    for prefix in
+        [vec![mark(&[1], 0)], vec![mark(&prompt(1, 17), 17)], vec![mark(&[1; 9], 5), mark(&[1; 9], 5)]]
     {
         let refusal = engine.admit(Request { prefix, ..pair(1, 2) }).unwrap_err();
         assert!(matches!(refusal, Refusal::Field { field: "prefix", .. }), "{refusal}");
@@ -193,16 +194,26 @@ fn on_the_real_runtime_a_shared_beginning_changes_no_token() {
             .collect();
         let prefix = vec![mark(&ids, 46)];
         let text = Request::text(ids, 12, vec![]);
-        Request { positions: Positions::of(&spans), features: Some(features.clone()), feature_rows, prefix, ..text }
+        Request {
+            positions: Positions::of(&spans),
+            features: Some(features.clone()),
+            feature_rows,
+            prefix,
+            ..text
+        }
     };
     let open = |reuse| {
         let options = SessionOptions { threads: std::num::NonZeroUsize::MIN, ..SessionOptions::default() };
         let decoder = OrtDecoder::open(&fixture::library(), &package, &options, (3, 400)).unwrap();
-        Engine::new(decoder, &fixture::rule()).reuse(reuse)
+        Engine::new(decoder, &fixture::rule()).with(Options { reuse, ..Options::default() })
     };
     let [with, without] = [true, false].map(|on| open(on).run_all((0..7).map(request).collect()));
     for (i, (with, without)) in with.into_iter().zip(without).enumerate() {
         let (with, without) = (with.unwrap(), without.unwrap());
-        assert_eq!((with.new_ids, with.reused), (without.new_ids, if i == 0 { 0 } else { 46 }), "request {i}");
+        assert_eq!(
+            (with.new_ids, with.reused),
+            (without.new_ids, if i == 0 { 0 } else { 46 }),
+            "request {i}"
+        );
     }
 }
