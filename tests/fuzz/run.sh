@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 name=${1:-all} seconds=${2:-300}
-targets=(safetensors_header manifest verdict sentence think score_lines pair_score_lines edit_pair_scores edit_json pack picture rows)
+targets=(safetensors_header manifest verdict sentence think score_lines pair_score_lines edit_pair_scores edit_json pack picture rows video)
 [[ $name == all ]] || targets=("$name")
 
 # cargo-fuzz asks for flags that a stable compiler has but does not offer.
@@ -20,6 +20,10 @@ for target in "${targets[@]}"; do
     if [[ $target == picture ]]; then
         seeds+=(tests/data/media)
         options+=(-malloc_limit_mb=64 -max_len=65536)
+    elif [[ $target == video ]]; then
+        # A video of many frames may take longer than the second that texts have.
+        seeds+=(tests/data/video)
+        options+=(-malloc_limit_mb=128 -max_len=32768 -timeout=10)
     else
         seeds+=("tests/fuzz/seeds/$target")
         options+=(-max_len=8192 -dict=tests/fuzz/words.dict)

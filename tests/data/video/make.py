@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 # Content that moves, so that no two frames are alike.
 PICTURE = "testsrc2=size={size}:rate={rate},scroll=horizontal=0.05:vertical=0.03"
 # Files that are no fixture of `expected.json`: refused ones, and the checked pixels.
-APART = ["audio-only.mp4", "other.ts", "other.flv", "other.h264", "expected.webp"]
+APART = ["audio-only.mp4", "other.ts", "other.flv", "other.h264", "bomb-8192.mp4", "expected.webp"]
 X264 = "-c:v libx264 -crf 34 -threads 1 -x264-params keyint={gop}:min-keyint={gop}:scenecut=0"
 ODD = "63x47"
 MOST_PIXEL_BYTES = 20_000
@@ -118,6 +118,8 @@ def encode(folder):
     ffmpeg(at("h264-10bit.mp4"), x264(pix="yuv420p10le"), frames=4)
     ffmpeg(at("vp9-10bit.webm"), "-c:v libvpx-vp9 -b:v 40k -threads 1 -pix_fmt yuv420p10le", frames=4)
     ffmpeg(at("vp9-alpha.webm"), "-c:v libvpx-vp9 -b:v 40k -threads 1 -auto-alt-ref 0 -pix_fmt yuva420p", frames=4)
+    bomb = "-c:v libx265 -preset ultrafast -x265-params log-level=none:pools=1 -pix_fmt yuv420p -tag:v hvc1"
+    ffmpeg(at("bomb-8192.mp4"), f"{bomb} -frames:v 1", source="-f lavfi -i color=black:size=8192x8192:rate=1")
     resolution_change(folder)
     other_containers(folder)
 

@@ -1,12 +1,13 @@
 //! A decoded frame becomes RGB8, with the colours that the reference decoder gives it.
 //!
 //! The reference is PyAV's `to_ndarray(format="rgb24")`: libswscale with its bilinear filter and no other flag, the
-//! matrix that the frame names (BT.601 where it names none) and its range.
+//! matrix that the frame names (BT.601 where it names none), its range and the places of its chroma, and fields apart.
 
 use ffmpeg_next::format::Pixel;
-use ffmpeg_next::software::scaling::{self, Flags};
+use ffmpeg_next::software::scaling;
 use ffmpeg_next::{color, frame};
 
+use super::chroma::{self, Field};
 use super::ffi;
 use crate::media::canvas::{Canvas, Layout};
 use crate::media::exif::Turn;
@@ -26,8 +27,11 @@ pub(super) struct Converter {
 #[derive(Clone, Copy, PartialEq)]
 struct Kind {
     format: Pixel,
+    height: u32,
     space: color::Space,
     full_range: bool,
+    /// Whether chroma stands at the left one of the two pixels that share it.
+    left: bool,
 }
 
 impl Converter {
@@ -50,34 +54,66 @@ impl Converter {
             Layout::Rgba => (Pixel::RGBA, 4),
             _ => (Pixel::RGB24, 3),
         };
-        let mut out = frame::Video::new(pixel, width, height);
-        self.scaler(frame, pixel)?.run(frame, &mut out).map_err(|_| VideoError::Corrupt)?;
-        let row = width as usize * depth;
-        let mut data = Vec::with_capacity(row * height as usize);
-        for line in out.data(0).chunks(out.stride(0)).take(height as usize) {
-            data.extend_from_slice(line.get(..row).ok_or(VideoError::Corrupt)?);
-        }
+        let data = if frame.is_interlaced() && chroma::is_halved(frame.format()) {
+            let [top, bottom] = [Field::Top, Field::Bottom]
+                .map(|field| self.packed(frame, &chroma::field(frame, field), field, (pixel, depth)));
+            interleave(&top?, &bottom?, width as usize * depth)
+        } else {
+            self.packed(frame, frame, Field::Whole, (pixel, depth))?
+        };
         let canvas = Canvas { width, height, layout, data, turn: Turn::default() };
         let rgb = canvas.into_rgb(self.rule).map_err(|_| VideoError::Corrupt)?;
         let (width, height, data) = self.turn.apply(width, height, rgb.into_data());
         Rgb8::new(width, height, data).map_err(|_| VideoError::Corrupt)
     }
 
-    fn scaler(&mut self, frame: &frame::Video, to: Pixel) -> Result<&mut scaling::Context, VideoError> {
+    /// The pixels of a part of a frame, whose colours are those of the frame, without padding.
+    fn packed(
+        &mut self,
+        frame: &frame::Video,
+        part: &frame::Video,
+        field: Field,
+        (pixel, depth): (Pixel, usize),
+    ) -> Result<Vec<u8>, VideoError> {
+        let spread = chroma::spread(part, frame.chroma_location(), field);
+        let part = spread.as_ref().unwrap_or(part);
+        let mut out = frame::Video::new(pixel, part.width(), part.height());
+        self.scaler(frame, part, pixel)?.run(part, &mut out).map_err(|_| VideoError::Corrupt)?;
+        let (row, rows) = (part.width() as usize * depth, part.height() as usize);
+        let mut data = Vec::with_capacity(row * rows);
+        for line in out.data(0).chunks(out.stride(0)).take(rows) {
+            data.extend_from_slice(line.get(..row).ok_or(VideoError::Corrupt)?);
+        }
+        Ok(data)
+    }
+
+    fn scaler(
+        &mut self,
+        frame: &frame::Video,
+        part: &frame::Video,
+        to: Pixel,
+    ) -> Result<&mut scaling::Context, VideoError> {
         let kind = Kind {
-            format: frame.format(),
+            format: part.format(),
+            height: part.height(),
             space: frame.color_space(),
             full_range: frame.color_range() == color::Range::JPEG || is_full_range(frame.format()),
+            left: chroma::is_left(frame.chroma_location()),
         };
         if self.scaler.as_ref().is_none_or(|(last, _)| *last != kind) {
-            let (w, h) = self.size;
-            let mut scaler = scaling::Context::get(kind.format, w, h, to, w, h, Flags::BILINEAR)
-                .map_err(|_| VideoError::UnsupportedCodec)?;
+            let mut scaler = ffi::scaler(kind.format, to, (part.width(), kind.height), kind.left)
+                .ok_or(VideoError::UnsupportedCodec)?;
             ffi::set_colours(&mut scaler, kind.space, kind.full_range);
             self.scaler = Some((kind, scaler));
         }
         self.scaler.as_mut().map(|(_, scaler)| scaler).ok_or(VideoError::Corrupt)
     }
+}
+
+/// The rows of two fields, the top one first.
+fn interleave(top: &[u8], bottom: &[u8], row: usize) -> Vec<u8> {
+    let mut bottom = bottom.chunks(row);
+    top.chunks(row).flat_map(|line| [line, bottom.next().unwrap_or_default()]).flatten().copied().collect()
 }
 
 /// Formats that stand for the full range by their name.

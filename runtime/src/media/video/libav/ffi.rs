@@ -1,12 +1,13 @@
-//! The five things of libav that its safe binding does not offer. Everything else of this room is safe code.
+//! The six things of libav that its safe binding does not offer. Everything else of this room is safe code.
 
 #![allow(unsafe_code)]
 
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::ffi::{self, AVColorSpace, AVDiscard, AVFieldOrder};
+use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::packet::Ref;
-use ffmpeg_next::software::scaling;
+use ffmpeg_next::software::scaling::{self, Flags};
 use ffmpeg_next::{Packet, color};
 
 /// Whether a packet is decoded for the frames behind it only: an edit list hides its picture.
@@ -40,6 +41,25 @@ pub(super) fn keep_only(input: &mut Input, stream: usize) {
             }
         }
     }
+}
+
+/// A scaler that changes the format alone, by libswscale's bilinear filter. `left` says that chroma stands at the left one
+/// of the pixels that share it, and not between them.
+pub(super) fn scaler(from: Pixel, to: Pixel, size: (u32, u32), left: bool) -> Option<scaling::Context> {
+    let (w, h) = size;
+    let made = |h| scaling::Context::get(from, w, h, to, w, h, Flags::BILINEAR).ok();
+    if !left {
+        return made(h);
+    }
+    // The place is read while a scaler is made, and one that replaces another takes its options over: so the option is
+    // set on a scaler for another size.
+    let mut scaler = made(h + 2)?;
+    // SAFETY: the pointer is that of a context that was made and is borrowed for writing; the option's name is a string
+    // that ends with a zero.
+    let failed = unsafe { ffi::av_opt_set_int(scaler.as_mut_ptr().cast(), c"src_h_chr_pos".as_ptr(), 0, 0) };
+    scaler.cached(from, w, h, to, w, h, Flags::BILINEAR);
+    // SAFETY: the pointer is only compared.
+    (failed == 0 && !unsafe { scaler.as_ptr() }.is_null()).then_some(scaler)
 }
 
 /// Sets which matrix and range the pixels that go in have; those that come out are full-range RGB.

@@ -91,6 +91,10 @@ pub(super) fn next(media: &mut Media) -> Result<Option<Packet>, VideoError> {
     loop {
         let mut packet = Packet::empty();
         match packet.read(&mut media.input) {
+            // The file ends within it, or the demuxer lost its place.
+            Ok(()) if packet.stream() == media.stream && packet.is_corrupt() => {
+                return Err(VideoError::Corrupt);
+            }
             Ok(()) if packet.stream() == media.stream => return Ok(Some(packet)),
             Ok(()) => {}
             Err(Error::Eof) => return Ok(None),
@@ -138,12 +142,22 @@ fn from_packets(media: &Media, packets: &[Seen]) -> Option<Index> {
 
 /// Decodes the whole video and keeps only when its frames are shown.
 fn count(mut media: Media, limits: &VideoLimits, threads: usize) -> Result<Index, VideoError> {
-    let mut times = Vec::new();
+    let mut times: Vec<i64> = Vec::new();
     each_frame(&mut media, threads, |_, frame| {
-        times.push(frame.timestamp().unwrap_or(times.len() as i64));
+        times.push(next_time(&times, frame.timestamp()));
         limits.check_frames(times.len() as u64).map(|()| true)
     })?;
     Ok(Index { times, packets: None })
+}
+
+/// When the next frame is shown: as it says, but behind the frame before it, since frames are told apart by their times.
+/// One that says nothing follows at the distance of the two before it.
+fn next_time(times: &[i64], said: Option<i64>) -> i64 {
+    match (times, said) {
+        ([.., before, last], None) => last.saturating_add(last.saturating_sub(*before).max(1)),
+        ([.., last], said) => said.unwrap_or(i64::MIN).max(last.saturating_add(1)),
+        ([], said) => said.unwrap_or(0),
+    }
 }
 
 /// Decodes from the start. `keep` is told each frame and its place in the order of display, until it says no more.
@@ -258,5 +272,30 @@ mod vp9 {
             // Sizes that do not fit.
             check(&[0x82, 1, 0x82, 2, 0xc1, 2, 9, 0xc1], 2);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(times: &[i64], said: Option<i64>, expected: i64) {
+        assert_eq!(next_time(times, said), expected, "{said:?} behind {times:?}");
+    }
+
+    #[test]
+    fn frames_that_do_not_say_when_follow_the_ones_before() {
+        check(&[], None, 0);
+        check(&[], Some(-7), -7);
+        check(&[5], None, 6);
+        check(&[5, 15], None, 25);
+        check(&[5, 15], Some(30), 30);
+    }
+
+    #[test]
+    fn no_two_frames_have_one_time() {
+        check(&[5, 15], Some(15), 16);
+        check(&[5, 15], Some(-1), 16);
+        check(&[i64::MIN, i64::MAX], None, i64::MAX);
     }
 }

@@ -1,6 +1,7 @@
 //! One video from its bytes to its chosen frames, in this process, by libav.
 
 mod about;
+mod chroma;
 mod convert;
 mod decode;
 mod ffi;
