@@ -1,5 +1,6 @@
-//! Block quantisation in the layout of the contrib operator MatMulNBits.
+//! Weights as integers: in blocks, below, or with one scale a row, in [`row`].
 //!
+//! Blocks have the layout of the contrib operator MatMulNBits.
 //! A weight `[N, K]` is cut along `K` into blocks; each block has one f32 scale and unsigned codes of 4 or 8 bits.
 //! The operator reads a weight as `(code - zero_point) * scale`, its zero point being the middle code, 8 or 128,
 //! when none is given:
@@ -11,6 +12,10 @@
 //!
 //! The last block of a row is padded with the zero point. Rows keep the order of the checkpoint. The same bytes
 //! serve GatherBlockQuantized when `K` is a multiple of the block, so a tied embedding is stored once.
+
+mod row;
+
+pub use row::Rounding;
 
 /// Elements handled side by side; every block size is a multiple of it.
 const LANES: usize = 16;

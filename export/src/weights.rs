@@ -6,26 +6,24 @@
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use rewardrt_models::package::onnx::DataType;
 use rewardrt_models::package::{FileEntry, hex};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor, to_f32};
-use crate::quantize::{Bits, BlockSizeError, Blocks};
+use self::source::Source;
+use crate::checkpoint::{Checkpoint, CheckpointError, Dtype, Tensor};
+use crate::quantize::{Bits, BlockSizeError, Blocks, Rounding};
 use crate::seal::{SealError, Staging};
+
+mod source;
 
 /// Every tensor begins at a multiple of this: the page size that ONNX Runtime asks for when it maps a file.
 pub const ALIGNMENT: u64 = 4096;
-/// Bytes of the checkpoint that are read at a time. Large enough that starting threads costs nothing beside it.
-const BLOCK_BYTES: usize = 4 << 20;
-/// More threads than this only wait for the disk and the hash.
-const MAX_THREADS: usize = 8;
+/// Bytes of codes that are transposed at a time. A larger matrix is read once more for each further part of it, so it
+/// bounds the memory: only matrices of over 32 million weights are read twice.
+const PART_BYTES: usize = 32 << 20;
 
 /// Why weights cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +62,7 @@ pub enum WeightsError {
     },
     /// A weight is too large for 16 bits.
     #[error(
-        "tensor {tensor}, row {row}: a weight over 65504 does not fit fp16; export with fp32, int8 or int4"
+        "tensor {tensor}, row {row}: a weight over 65504 does not fit fp16; export with fp32, int8, int4 or w8a8"
     )]
     Fp16Range {
         /// Name of the tensor.
@@ -75,7 +73,7 @@ pub enum WeightsError {
     /// The operator does not take blocks of this size.
     #[error(transparent)]
     BlockSize(#[from] BlockSizeError),
-    /// Only a matrix can be block-quantised.
+    /// Only a matrix can be quantised.
     #[error("tensor {tensor} of shape {shape:?} is no matrix [N, K..]; store it as fp32")]
     NoMatrix {
         /// Name of the tensor.
@@ -104,35 +102,39 @@ pub enum Store {
         /// Weights in a block: 16, 32, 64, 128 or 256.
         block: usize,
     },
+    /// Signed 8-bit codes with one scale for each output, see [`Rounding::Row`], transposed to `[inputs, outputs]`.
+    Columns,
 }
 
 impl Store {
-    /// The blocks of the quantised forms.
+    /// How the quantised forms round.
     ///
     /// # Errors
     /// [`BlockSizeError`] for a size that the operator does not take.
-    pub fn blocks(self) -> Result<Option<Blocks>, BlockSizeError> {
+    pub fn rounding(self) -> Result<Option<Rounding>, BlockSizeError> {
+        let blocks = |bits, size| Ok(Some(Rounding::Blocks(Blocks::new(bits, size)?)));
         match self {
             Store::F32 | Store::F16 | Store::AsIs => Ok(None),
-            Store::Int8 { block } => Blocks::new(Bits::Eight, block).map(Some),
-            Store::Int4 { block } => Blocks::new(Bits::Four, block).map(Some),
+            Store::Int8 { block } => blocks(Bits::Eight, block),
+            Store::Int4 { block } => blocks(Bits::Four, block),
+            Store::Columns => Ok(Some(Rounding::Row)),
         }
     }
 
     /// Bytes that a tensor takes in the file, alignment included: the most it can be.
     ///
     /// # Errors
-    /// As [`Store::blocks`].
+    /// As [`Store::rounding`].
     pub fn planned(self, tensor: &Tensor) -> Result<u64, BlockSizeError> {
         let (rows, columns) = (tensor.rows() as u64, tensor.columns());
-        let row = match self.blocks()? {
-            Some(blocks) => blocks.per_row(columns) * (blocks.bytes() + 4),
+        let row = match self.rounding()? {
+            Some(rounding) => rounding.bytes(columns) + 4 * rounding.scales(columns),
             None => columns * if self.element(tensor.dtype) == DataType::Float { 4 } else { 2 },
         };
         Ok(rows * row as u64 + 2 * ALIGNMENT)
     }
 
-    /// Element type of the forms without blocks.
+    /// Element type of the forms that are not quantised.
     fn element(self, stored: Dtype) -> DataType {
         match self {
             Store::F16 => DataType::Float16,
@@ -174,9 +176,10 @@ pub struct Written {
 /// A weight in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The weight in the checkpoint's shape, or its codes as uint8 `[N, blocks, block * bits / 8]`.
+    /// The weight in the checkpoint's shape, or its codes: uint8 `[N, blocks, block * bits / 8]` in blocks, int8
+    /// `[K, N]` with a scale for each output.
     pub data: Written,
-    /// The f32 scales `[N, blocks]` of a block-quantised weight.
+    /// The f32 scales of a quantised weight: `[N, blocks]` or `[N]`.
     pub scales: Option<Written>,
 }
 
@@ -213,14 +216,15 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// [`WeightsError::NotFinite`] and [`WeightsError::Fp16Range`] with the tensor's name and row,
-    /// [`WeightsError::NoMatrix`] for blocks of a vector, [`WeightsError::Checkpoint`],
+    /// [`WeightsError::NoMatrix`] for a vector that should be quantised, [`WeightsError::Checkpoint`],
     /// [`WeightsError::DiskFull`], [`WeightsError::Io`].
     pub fn store(&mut self, from: &Checkpoint, name: &str, form: Store) -> Result<Stored, WeightsError> {
         let absent = || CheckpointError::NoRows { name: name.to_owned(), begin: 0, end: 0 };
         let tensor = from.tensor(name).ok_or_else(absent)?;
         let source = Source { from, name, tensor };
-        match form.blocks()? {
-            Some(blocks) => self.quantized(&source, blocks),
+        match form.rounding()? {
+            Some(Rounding::Blocks(blocks)) => self.quantized(&source, blocks),
+            Some(Rounding::Row) => self.columns(&source, PART_BYTES),
             None => self.plain(&source, form),
         }
     }
@@ -257,20 +261,15 @@ impl<W: Write> Writer<W> {
     }
 
     fn quantized(&mut self, source: &Source<'_>, blocks: Blocks) -> Result<Stored, WeightsError> {
+        source.check_matrix()?;
         let tensor = source.tensor;
-        if tensor.shape.len() < 2 {
-            return Err(WeightsError::NoMatrix {
-                tensor: source.name.to_owned(),
-                shape: tensor.shape.clone(),
-            });
-        }
         let per_row = blocks.per_row(tensor.columns());
         let offset = self.begin()?;
         // Codes come first in the file, so the scales wait: an eighth of the bytes of bf16 weights with
         // blocks of 16, a sixteenth with 32.
         let mut scales = Vec::with_capacity(tensor.rows() * per_row * 4);
         for rows in source.blocks() {
-            let (codes, block_scales) = source.quantize(rows, blocks)?;
+            let (codes, block_scales) = source.quantize(rows, Rounding::Blocks(blocks))?;
             self.push(&codes)?;
             scales.extend(block_scales.iter().flat_map(|s| s.to_le_bytes()));
         }
@@ -286,6 +285,26 @@ impl<W: Write> Writer<W> {
             data,
             scales: Some(Written { dtype: DataType::Float, dims: vec![rows, per_row], external }),
         })
+    }
+
+    /// Codes of a scale for each output, transposed in parts of about `part` bytes, then the scales.
+    fn columns(&mut self, source: &Source<'_>, part: usize) -> Result<Stored, WeightsError> {
+        source.check_matrix()?;
+        let (rows, columns) = (source.tensor.rows(), source.tensor.columns());
+        let step = (part / rows.max(1)).max(1);
+        let offset = self.begin()?;
+        let mut scales = Vec::new();
+        for begin in (0..columns).step_by(step) {
+            let (codes, row_scales) = source.transposed(begin..columns.min(begin + step))?;
+            self.push(&codes)?;
+            scales = row_scales;
+        }
+        let external = External { offset, length: self.at - offset };
+        let data = Written { dtype: DataType::Int8, dims: vec![columns as i64, rows as i64], external };
+        let scales: Vec<u8> = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let external = self.append(&scales)?;
+        let scales = Written { dtype: DataType::Float, dims: vec![rows as i64], external };
+        Ok(Stored { data, scales: Some(scales) })
     }
 
     /// Pads to the next tensor and returns its offset.
@@ -312,106 +331,6 @@ fn failed(path: &Path, written: u64, planned: u64, source: std::io::Error) -> We
         }
         _ => WeightsError::Io { path, source },
     }
-}
-
-/// A tensor on its way out of the checkpoint.
-struct Source<'a> {
-    from: &'a Checkpoint,
-    name: &'a str,
-    tensor: &'a Tensor,
-}
-
-impl Source<'_> {
-    /// Ranges of rows of about [`BLOCK_BYTES`] each, at least one row.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (rows, step) = (self.tensor.rows(), (BLOCK_BYTES / self.tensor.row_bytes()).max(1));
-        (0..rows).step_by(step).map(move |begin| begin..rows.min(begin + step))
-    }
-
-    /// The rows that begin at `first` as little-endian elements of another type; all of them are checked.
-    fn convert(&self, first: usize, bytes: Vec<u8>, to: DataType) -> Result<Vec<u8>, WeightsError> {
-        let same = to == native(self.tensor.dtype);
-        let mut row = vec![0.0; self.tensor.columns()];
-        let mut halves = vec![f16::ZERO; row.len()];
-        let mut out = Vec::with_capacity(if same { 0 } else { bytes.len() / self.tensor.dtype.bytes() * 4 });
-        for (i, stored) in bytes.chunks_exact(self.tensor.row_bytes()).enumerate() {
-            self.load(first + i, stored, &mut row)?;
-            match to {
-                _ if same => {}
-                DataType::Float16 => {
-                    if largest(&row) >= FP16_OVERFLOW {
-                        return Err(WeightsError::Fp16Range { tensor: self.name.to_owned(), row: first + i });
-                    }
-                    halves.convert_from_f32_slice(&row);
-                    out.extend(halves.iter().flat_map(|h| h.to_le_bytes()));
-                }
-                _ => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
-            }
-        }
-        Ok(if same { bytes } else { out })
-    }
-
-    /// Codes and scales of some rows, made on all cores.
-    fn quantize(&self, rows: Range<usize>, blocks: Blocks) -> Result<(Vec<u8>, Vec<f32>), WeightsError> {
-        let bytes = self.from.bytes(self.name, rows.clone())?;
-        let per_row = blocks.per_row(self.tensor.columns());
-        let mut codes = vec![0; rows.len() * per_row * blocks.bytes()];
-        let mut scales = vec![0.0; rows.len() * per_row];
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        let share = rows.len().div_ceil(threads);
-        let parts = bytes
-            .chunks(share * self.tensor.row_bytes())
-            .zip(codes.chunks_mut(share * per_row * blocks.bytes()))
-            .zip(scales.chunks_mut(share * per_row))
-            .enumerate();
-        thread::scope(|scope| {
-            let running: Vec<_> = parts
-                .map(|(i, ((bytes, codes), scales))| {
-                    let first = rows.start + i * share;
-                    scope.spawn(move || self.quantize_part(first, bytes, blocks, (codes, scales)))
-                })
-                .collect();
-            // A panic of a part is a fault of this program and goes on as one.
-            running.into_iter().try_for_each(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-        })?;
-        Ok((codes, scales))
-    }
-
-    fn quantize_part(
-        &self,
-        first: usize,
-        bytes: &[u8],
-        blocks: Blocks,
-        (codes, scales): (&mut [u8], &mut [f32]),
-    ) -> Result<(), WeightsError> {
-        let mut row = vec![0.0; self.tensor.columns()];
-        let per_row = blocks.per_row(row.len());
-        let outputs = codes.chunks_exact_mut(per_row * blocks.bytes()).zip(scales.chunks_exact_mut(per_row));
-        for (i, (stored, (codes, scales))) in
-            bytes.chunks_exact(self.tensor.row_bytes()).zip(outputs).enumerate()
-        {
-            self.load(first + i, stored, &mut row)?;
-            blocks.quantize(&row, codes, scales);
-        }
-        Ok(())
-    }
-
-    /// Converts one row and refuses it when a weight is not finite.
-    fn load(&self, number: usize, stored: &[u8], row: &mut [f32]) -> Result<(), WeightsError> {
-        to_f32(self.tensor.dtype, stored, row);
-        if largest(row) >= f32::INFINITY.to_bits() {
-            return Err(WeightsError::NotFinite { tensor: self.name.to_owned(), row: number });
-        }
-        Ok(())
-    }
-}
-
-/// Bits of the smallest magnitude that rounds to infinity in 16 bits: 65520, half a step above 65504.
-const FP16_OVERFLOW: u32 = 65520.0_f32.to_bits();
-
-/// Bits of the largest magnitude: they are ordered as the magnitudes are, with infinity and then NaN on top.
-fn largest(row: &[f32]) -> u32 {
-    row.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7fff_ffff))
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn head(b: &mut Builder, spec: &DecoderSpec, block: Option<&str>, residual: &str
     };
     let (out, name) = match &spec.head {
         Head::Vocabulary(head) => {
-            let form = b.policy.careful();
+            let form = b.policy.head();
             (b.linear(&x, head, form), names::LOGITS)
         }
         Head::Scores(head) => (b.score_head(&x, head), names::SCORES),

@@ -99,6 +99,7 @@ fn data_name(weight: &str, form: Store) -> String {
     match form {
         Store::Int8 { .. } => format!("{weight}.q8"),
         Store::Int4 { .. } => format!("{weight}.q4"),
+        Store::Columns => format!("{weight}.q8c"),
         Store::F32 | Store::F16 | Store::AsIs => weight.to_owned(),
     }
 }
@@ -122,6 +123,8 @@ pub(crate) struct Builder {
     graph: GraphProto,
     wanted: Vec<Wanted>,
     casts: BTreeMap<String, String>,
+    /// The rounded form of a value: [`linear`].
+    rounded: BTreeMap<String, linear::Rounded>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     constants: BTreeSet<String>,
@@ -134,6 +137,7 @@ impl Builder {
             graph: GraphProto { name: name.to_owned(), ..GraphProto::default() },
             wanted: Vec::new(),
             casts: BTreeMap::new(),
+            rounded: BTreeMap::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             constants: BTreeSet::new(),
@@ -187,26 +191,22 @@ impl Builder {
 
     /// A small integer constant, stored in the graph once.
     pub(crate) fn ints(&mut self, name: &str, dims: &[i64], values: &[i64]) -> String {
-        if self.constants.insert(name.to_owned()) {
-            self.graph.initializer.push(TensorProto {
-                dims: dims.to_vec(),
-                data_type: DataType::Int64 as i32,
-                name: name.to_owned(),
-                raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-                ..TensorProto::default()
-            });
-        }
-        name.to_owned()
+        self.constant(name, dims, DataType::Int64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
     /// A small float constant, stored in the graph once.
     pub(crate) fn floats(&mut self, name: &str, dims: &[i64], values: &[f32]) -> String {
+        self.constant(name, dims, DataType::Float, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
+    /// A small constant of any type, stored in the graph once.
+    pub(crate) fn constant(&mut self, name: &str, dims: &[i64], of: DataType, bytes: Vec<u8>) -> String {
         if self.constants.insert(name.to_owned()) {
             self.graph.initializer.push(TensorProto {
                 dims: dims.to_vec(),
-                data_type: DataType::Float as i32,
+                data_type: of as i32,
                 name: name.to_owned(),
-                raw_data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                raw_data: Some(bytes),
                 ..TensorProto::default()
             });
         }

@@ -1,17 +1,18 @@
 //! Which weight is stored how, and why.
 //!
-//! | weight | fp32 | fp16 | int8 | int4 | why |
-//! |---|---|---|---|---|---|
-//! | decoder layers | f32 | f16 | 8 bit | 4 bit | nearly all of the bytes that a decode step reads |
-//! | head | f32 | f16 | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
-//! | head of scores | f32 | f32 | f32 | f32 | a few rows, and nothing after it softens its error |
-//! | vision layers | f32 | f16 | 8 bit | 8 bit | 4 bits cost 27 % of the features; the tower runs once a picture |
-//! | embedding, position table | f32 | f16 | as it is | as it is | gathered by the row: bytes on disk, not time |
-//! | patch embedding | f32 | f16 | as it is | as it is | first layer: its error reaches every feature, and it is small |
-//! | decay and update of a delta rule | f32 | f16 | as it is | as it is | a row a head: its error stays in the state |
-//! | norms, biases, convolution taps | f32 | f32 | f32 | f32 | vectors: no bytes to win |
+//! | weight | fp32 | fp16 | int8 | int4 | w8a8 | why |
+//! |---|---|---|---|---|---|---|
+//! | decoder layers | f32 | f16 | 8 bit | 4 bit | columns | nearly all of the bytes that a decode step reads |
+//! | head | f32 | f16 | 8 bit | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
+//! | head of scores | f32 | f32 | f32 | f32 | f32 | a few rows, and nothing after it softens its error |
+//! | vision layers | f32 | f16 | 8 bit | 8 bit | columns | 4 bits cost 27 % of the features; runs once a picture |
+//! | embedding, position table | f32 | f16 | as is | as is | as is | gathered by the row: bytes on disk, not time |
+//! | patch embedding | f32 | f16 | as is | as is | as is | first layer: its error reaches every feature; small |
+//! | decay and update of a delta rule | f32 | f16 | as is | as is | as is | a row a head: its error stays in the state |
+//! | norms, biases, convolution taps | f32 | f32 | f32 | f32 | f32 | vectors: no bytes to win |
 //!
-//! Quantized blocks are rounded symmetrically (no zero points), with one 32-bit scale for [`BLOCK`] inputs.
+//! Quantized blocks are rounded symmetrically (no zero points), with one 32-bit scale for [`BLOCK`] inputs. Columns are
+//! signed 8-bit codes with one scale for each output, and their inputs are rounded to 8 bits with one scale a token.
 //! Sixteen-bit weights are computed in 32 bits on a CPU, which has no 16-bit matrix kernel.
 
 use rewardrt_models::package::Precision;
@@ -28,12 +29,17 @@ pub struct Policy(pub Precision);
 impl Policy {
     /// Decoder layers.
     pub(crate) fn layer(self) -> Store {
-        self.quantized(Store::Int4 { block: BLOCK })
+        self.quantized(Store::Int4 { block: BLOCK }, Store::Columns)
     }
 
-    /// The head and the vision tower.
-    pub(crate) fn careful(self) -> Store {
-        self.quantized(Store::Int8 { block: BLOCK })
+    /// The vision tower.
+    pub(crate) fn vision(self) -> Store {
+        self.quantized(Store::Int8 { block: BLOCK }, Store::Columns)
+    }
+
+    /// The head over a vocabulary. It sees a row a sequence, so the matrix units that columns are for win it little.
+    pub(crate) fn head(self) -> Store {
+        self.quantized(Store::Int8 { block: BLOCK }, Store::Int8 { block: BLOCK })
     }
 
     /// A head of scores.
@@ -46,16 +52,17 @@ impl Policy {
         match self.0 {
             Precision::Fp32 => Store::F32,
             Precision::Fp16 => Store::F16,
-            Precision::Int8 | Precision::Int4 => Store::AsIs,
+            Precision::Int8 | Precision::Int4 | Precision::W8a8 => Store::AsIs,
         }
     }
 
-    fn quantized(self, at_int4: Store) -> Store {
+    fn quantized(self, at_int4: Store, at_w8a8: Store) -> Store {
         match self.0 {
             Precision::Fp32 => Store::F32,
             Precision::Fp16 => Store::F16,
             Precision::Int8 => Store::Int8 { block: BLOCK },
             Precision::Int4 => at_int4,
+            Precision::W8a8 => at_w8a8,
         }
     }
 }

@@ -120,7 +120,7 @@ fn add_positions(b: &mut Builder, spec: &VisionSpec, position: &str, x: &str) ->
 }
 
 fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residual: &str) -> String {
-    let (form, path) = (b.policy.careful(), &block.path);
+    let (form, path) = (b.policy.vision(), &block.path);
     let x = b.norm(residual, &block.attention_norm);
     let [q, k, v] = queries_keys_values(b, spec, block, &x);
     let attend = format!("{path}/MultiHeadAttention");
@@ -140,7 +140,7 @@ fn vision_block(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, residua
 
 /// Queries and keys, rotated, and values: `[b, p, hidden]` each.
 fn queries_keys_values(b: &mut Builder, spec: &VisionSpec, block: &VisionBlock, x: &str) -> [String; 3] {
-    let (form, path) = (b.policy.careful(), &block.path);
+    let (form, path) = (b.policy.vision(), &block.path);
     let parts = match &block.qkv {
         Qkv::Separate { q, k, v } => [q, k, v].map(|linear| b.linear(x, linear, form)),
         Qkv::Packed(qkv) => {
@@ -178,7 +178,7 @@ fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &
             b.rows(&merged, &x, width)
         }
     };
-    let form = b.policy.careful();
+    let form = b.policy.vision();
     let x = b.plain_mlp(&x, &merger.up, merger.activation, &merger.down, form);
     let int = AttributeProto::int;
     let batch =

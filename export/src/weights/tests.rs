@@ -86,6 +86,37 @@ fn quantised_forms_hold_codes_and_then_scales() {
 }
 
 #[test]
+fn codes_with_a_scale_for_each_output_are_transposed() {
+    let from = bf16(&[2, 3], &[127.0, -1.0, 2.0, 0.5, -254.0, 4.0]);
+    let (stored, codes, scales) = check(&from, Store::Columns).unwrap();
+    assert_eq!((stored.data.dtype, stored.data.dims), (DataType::Int8, vec![3, 2]));
+    assert_eq!(stored.scales.map(|s| (s.dtype, s.dims)), Some((DataType::Float, vec![2])));
+    assert_eq!(codes.iter().map(|&c| c as i8).collect::<Vec<_>>(), [127, 0, -1, -127, 2, 2]);
+    assert_eq!(scales, [1.0, 2.0_f32].iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_matrix_that_is_transposed_in_parts_is_the_same() {
+    // Two blocks of rows, the second at row 1048, and sides that no tile divides.
+    let (rows, columns) = (1100, 2000);
+    let weights: Vec<f32> = (0..rows * columns).map(|i| ((i * 7919) % 1009) as f32 - 504.0).collect();
+    let from = bf16(&[rows, columns], &weights);
+    let source = Source { from: &from, name: "w", tensor: from.tensor("w").unwrap() };
+    let whole = check(&from, Store::Columns).unwrap();
+    let mut bytes = Vec::new();
+    let mut out = writer(&mut bytes);
+    let stored = out.columns(&source, 70 * rows).unwrap();
+    out.finish().unwrap();
+    let cut = |w: &Written| &bytes[w.external.offset as usize..][..w.external.length as usize];
+    assert_eq!((cut(&stored.data), cut(&stored.scales.unwrap())), (&whole.1[..], &whole.2[..]));
+    for (row, column) in [(0, 0), (1047, 69), (1048, 70), (1099, 1999), (500, 1234)] {
+        let (mut codes, mut scale) = (vec![0; columns], [0.0]);
+        Rounding::Row.quantize(&weights[row * columns..][..columns], &mut codes, &mut scale);
+        assert_eq!(whole.1[column * rows + row], codes[column], "{row}, {column}");
+    }
+}
+
+#[test]
 fn many_blocks_on_many_threads_give_what_one_row_after_the_other_gives() {
     // 1500 rows of 2000 bf16 weights are 6 MB, hence two blocks of rows; the second begins at row 1048.
     let (rows, columns) = (1500, 2000);
@@ -107,9 +138,14 @@ fn many_blocks_on_many_threads_give_what_one_row_after_the_other_gives() {
 fn weights_that_are_not_finite_are_refused_in_every_form() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let from = bf16(&[3, 2], &[0.0, 0.0, 0.0, 0.0, 0.0, bad]);
-        for form in
-            [Store::F32, Store::F16, Store::AsIs, Store::Int8 { block: 32 }, Store::Int4 { block: 32 }]
-        {
+        for form in [
+            Store::F32,
+            Store::F16,
+            Store::AsIs,
+            Store::Int8 { block: 32 },
+            Store::Int4 { block: 32 },
+            Store::Columns,
+        ] {
             refused(&from, form, "tensor w, row 2: a weight is not finite");
         }
     }
@@ -124,6 +160,7 @@ fn weights_beyond_sixteen_bits_are_refused_by_name() {
 #[test]
 fn what_cannot_be_quantised_is_refused() {
     refused(&bf16(&[4], &[0.0; 4]), Store::Int8 { block: 32 }, "tensor w of shape [4] is no matrix");
+    refused(&bf16(&[4], &[0.0; 4]), Store::Columns, "tensor w of shape [4] is no matrix");
     refused(&bf16(&[2, 2], &[0.0; 4]), Store::Int4 { block: 20 }, "a quantisation block of 20 weights");
     let error = writer(io::sink()).store(&bf16(&[1], &[0.0]), "x", Store::F32).unwrap_err();
     assert_eq!(error.to_string(), "tensor x has no rows 0..0");

@@ -59,11 +59,15 @@ pub enum Precision {
     Int8,
     /// 4-bit integers in blocks with a scale each.
     Int4,
+    /// 8-bit integers with a scale for each output, multiplied by activations that are rounded to 8 bits with a scale
+    /// for each token.
+    W8a8,
 }
 
 impl Precision {
-    /// All precisions, in the order of their size.
-    pub const ALL: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int4];
+    /// All precisions; those with float products in the order of their size.
+    pub const ALL: [Precision; 5] =
+        [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int4, Precision::W8a8];
 
     /// The name on the command line and in the manifest.
     pub fn name(self) -> &'static str {
@@ -72,6 +76,7 @@ impl Precision {
             Precision::Fp16 => "fp16",
             Precision::Int8 => "int8",
             Precision::Int4 => "int4",
+            Precision::W8a8 => "w8a8",
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum DataType {
     Float = 1,
     /// Unsigned byte.
     Uint8 = 2,
+    /// Signed byte.
+    Int8 = 3,
     /// 32-bit integer.
     Int32 = 6,
     /// 64-bit integer.

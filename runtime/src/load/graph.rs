@@ -78,6 +78,7 @@ fn byte_size(tensor: &TensorProto) -> Option<u64> {
     let known = [
         (DataType::Float, 4),
         (DataType::Uint8, 1),
+        (DataType::Int8, 1),
         (DataType::Int32, 4),
         (DataType::Int64, 8),
         (DataType::Float16, 2),

@@ -10,7 +10,7 @@ use ort::session::builder::SessionBuilder;
 use rewardrt_models::package::Graph;
 
 use super::library::assigned_nodes;
-use super::{Library, Placement, Provider, Providers, SessionError};
+use super::{IntegerUnits, Library, Placement, Provider, Providers, SessionError};
 use crate::load::Package;
 
 /// How sessions compute.
@@ -92,12 +92,16 @@ fn attempt(
 }
 
 fn configure(library: &Library, options: &SessionOptions, cpu: bool) -> ort::Result<SessionBuilder> {
+    // Where products of 8-bit integers would be cut, the library stores their weights unsigned and multiplies exactly.
+    // Elsewhere that would only lose the fast units, which are for signed weights.
+    let exact = if IntegerUnits::here().saturate() { "1" } else { "0" };
     let builder = Session::builder(library.environment())?
         .with_log_level(LogLevel::Warning)?
         .with_intra_threads(options.threads.get())?
         .with_inter_threads(1)?
         .with_intra_op_spinning(options.spin)?
         .with_flush_to_zero()?
+        .with_config_entry("session.x64quantprecision", exact)?
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
     if cpu { Ok(builder) } else { Ok(builder.with_disable_cpu_fallback()?) }
 }
