@@ -1,5 +1,5 @@
 //! A sequence's tokens do not depend on its neighbours, on who had its slot before, or on who fails beside it:
-//! golden chats on the real runtime, in floats and in 4 bits.
+//! golden chats on the real runtime, in floats, in 4 bits, and with activations in 8 bits.
 
 // The helpers below are test code too, which the lint cannot see; what was measured is printed for `--nocapture`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
@@ -80,7 +80,7 @@ impl Bench {
 /// Runs `check` on every golden model in both precisions.
 fn for_each_bench(check: impl Fn(&Bench) -> Result<()>) -> Result<()> {
     for model in golden_models()? {
-        for precision in [Precision::Fp32, Precision::Int4] {
+        for precision in [Precision::Fp32, Precision::Int4, Precision::W8a8] {
             let bench = Bench::new(&model, precision)?;
             check(&bench).map_err(|e| format!("{} {}: {e}", model.display(), precision.name()))?;
         }

@@ -239,7 +239,7 @@ fn scores_do_not_depend_on_company_or_on_what_a_slot_held_before() -> Result<()>
 
 #[test]
 fn every_precision_keeps_the_head_itself_in_floats() -> Result<()> {
-    for precision in [Precision::Int8, Precision::Int4] {
+    for precision in [Precision::Int8, Precision::Int4, Precision::W8a8] {
         for_each_model(precision, |bench| {
             let mut engine = bench.engine(1)?;
             for (request, expected) in bench.requests.iter().zip(&bench.expected) {

@@ -36,13 +36,13 @@ fn steps(bits: i64) -> f32 {
 }
 
 /// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.058 in a
-/// decoder that only attends and 0.020 to 0.076 in the tower; the faults of the tests below make it at least 0.079 and
-/// 0.126. A recurrent state carries every rounding on: 0.035 and 0.085 with int8 weights, 0.063 and 0.114 with int4; the
-/// faults make it at least 0.120 and 0.202.
+/// decoder that only attends and 0.020 to 0.083 in the tower; the faults of the tests below make it at least 0.079 and
+/// 0.126. A recurrent state carries every rounding on: 0.035 and 0.085 with int8 weights, 0.063 and 0.114 with int4, 0.040
+/// and 0.090 with w8a8; the faults make it at least 0.120, 0.202 and 0.130.
 fn activations(component: &str, manifest: &Manifest) -> f64 {
     match (component, manifest.decoder.recurrent, manifest.precision) {
         ("decoder", None, _) => 0.068,
-        ("decoder", Some(_), Precision::Int8) => 0.10,
+        ("decoder", Some(_), Precision::Int8 | Precision::W8a8) => 0.10,
         ("decoder", Some(_), _) => 0.15,
         _ => 0.1,
     }
@@ -357,6 +357,53 @@ fn codes_in_the_wrong_half_of_a_byte_turn_both_checks_red() -> Result<()> {
     })
 }
 
+/// Every code at the end of the range that it is nearer to, for about as large weights as before.
+fn extreme_codes(codes: &mut [u8], scales: &mut [u8], product: &Product) {
+    if product.transposed {
+        codes.iter_mut().for_each(|code| *code = if *code < 128 { 127 } else { 129 });
+        for scale in scales.as_chunks_mut::<4>().0 {
+            *scale = (f32::from_le_bytes(*scale) / 3.0).to_le_bytes();
+        }
+    }
+}
+
+#[test]
+fn sums_of_the_largest_codes_are_not_cut() -> Result<()> {
+    // Two products of an input and a weight of 8 bits do not fit 16 bits, in which some processors add them.
+    for model in golden_models()? {
+        let package = Exported::new(&model.join("checkpoint"), Precision::W8a8)?;
+        for stage in STAGES {
+            let extreme = spoilt(&package, stage, extreme_codes);
+            assert_eq!(
+                product_faults(&twin(&extreme), &extreme),
+                Vec::<String>::new(),
+                "{}",
+                model.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_value_that_is_no_number_is_not_rounded_away() -> Result<()> {
+    let model = golden_models()?.remove(0);
+    let package = Exported::new(&model.join("checkpoint"), Precision::W8a8)?;
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let copy = package.copy()?;
+        let mut stage = Stage::read(&copy.path(), "decoder");
+        let nodes = &stage.model.graph.as_ref().unwrap().node;
+        let norm = nodes.iter().find(|n| n.op_type == "SimplifiedLayerNormalization").unwrap();
+        // The fourth of a row: a maximum that keeps only the first value, or any number, does not see it.
+        let place = stage.place(&norm.input[1]).start + 12;
+        stage.weights[place..place + 4].copy_from_slice(&bad.to_le_bytes());
+        stage.write(&copy.path());
+        let logits = logits_of(&model, &copy)?;
+        assert!(logits.iter().flatten().all(|x| !x.is_finite()), "there are logits after {bad}");
+    }
+    Ok(())
+}
+
 /// Errors of the first logits of a model's golden chats against the float package: largest, and relative rms.
 fn logit_errors(float: &[Vec<f32>], package: &[Vec<f32>]) -> (f32, f64) {
     let pairs = || float.iter().flatten().zip(package.iter().flatten());
@@ -368,7 +415,10 @@ fn logit_errors(float: &[Vec<f32>], package: &[Vec<f32>]) -> (f32, f64) {
 }
 
 fn first_logits(model: &Path, precision: Precision) -> Result<Vec<Vec<f32>>> {
-    let package = Exported::new(&model.join("checkpoint"), precision)?;
+    logits_of(model, &Exported::new(&model.join("checkpoint"), precision)?)
+}
+
+fn logits_of(model: &Path, package: &Exported) -> Result<Vec<Vec<f32>>> {
     let mut sessions = Sessions::open(&library::load(None)?, &package.path(), (1, 512))?;
     let mut all = Vec::new();
     for case in golden_cases(model)? {
@@ -383,7 +433,7 @@ fn first_logits(model: &Path, precision: Precision) -> Result<Vec<Vec<f32>>> {
 #[test]
 fn first_logits_stay_within_the_errors_that_were_measured() -> Result<()> {
     let bounds =
-        [(Precision::Fp16, 0.0035), (Precision::Int8, 0.2), (Precision::Int4, 0.95), (Precision::W8a8, 0.4)];
+        [(Precision::Fp16, 0.0035), (Precision::Int8, 0.2), (Precision::Int4, 0.95), (Precision::W8a8, 0.24)];
     for model in golden_models()? {
         let float = first_logits(&model, Precision::Fp32)?;
         for (precision, bound) in bounds {

@@ -309,7 +309,7 @@ fn verify_measures_the_error_of_every_component_and_removes_the_float_weights() 
     let demo = Demo::new();
     let checkpoint = tree("models/demo/checkpoint");
     let mut decoder = Vec::new();
-    for precision in ["fp32", "int8", "int4"] {
+    for precision in ["fp32", "int8", "int4", "w8a8"] {
         let target = demo.path(precision);
         let target = target.to_str().unwrap();
         let made = document(&["export", &checkpoint, "--out", target, "--precision", precision, "--verify"]);
@@ -321,9 +321,10 @@ fn verify_measures_the_error_of_every_component_and_removes_the_float_weights() 
     }
     assert_eq!(decoder[0], 0.0);
     assert!(0.0 < decoder[1] && decoder[1] < decoder[2] && decoder[2] < 1.0, "{decoder:?}");
+    assert!(decoder[0] < decoder[3] && decoder[3] < decoder[2], "{decoder:?}");
     let mut left: Vec<_> = fs::read_dir(demo.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["fp32", "int4", "int8", "package"]);
+    assert_eq!(left, ["fp32", "int4", "int8", "package", "w8a8"]);
 }
 
 #[test]
