@@ -205,7 +205,18 @@ fn doctor_finds_the_library_and_says_that_models_can_run() {
     let named = |name: &str| checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     assert_eq!(named("onnxruntime")["status"], "ok");
     assert!(named("telemetry")["found"].as_str().unwrap().starts_with("off"));
-    for name in ["provider cpu", "provider cuda", "processor", "cores", "memory", "disk", "libav", "model"] {
+    let named_checks = [
+        "provider cpu",
+        "provider cuda",
+        "processor",
+        "cores",
+        "memory",
+        "disk",
+        "libav",
+        "precision",
+        "model",
+    ];
+    for name in named_checks {
         assert!(!named(name)["found"].as_str().unwrap().is_empty());
     }
     let text = out(&check(&["doctor"], 0));

@@ -1,6 +1,7 @@
 //! `rewardrt doctor`: what this machine offers, and the way out of each problem.
 
 mod machine;
+mod precision;
 
 use std::env;
 use std::path::Path;
@@ -69,6 +70,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<ExitCode, Failure> {
         checks.extend([Provider::Cpu, Provider::Cuda, Provider::TensorRt].map(|p| provider(p, library)));
     }
     checks.extend([machine::processor(), machine::cores(), machine::memory(), machine::disk(), libav()]);
+    checks.push(precision::precision());
     checks.push(model(context.global.model.as_deref()));
     let ready = checks.iter().all(|c| c.status != State::Problem);
     let document = json!({ "ready": ready, "version": env!("CARGO_PKG_VERSION"), "checks": checks });

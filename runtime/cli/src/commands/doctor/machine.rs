@@ -69,10 +69,21 @@ pub(super) fn cores() -> Check {
     }
 }
 
+/// Memory that is free for a model, bytes: of the machine, and of the container when that has less.
+pub(super) fn usable() -> Option<u64> {
+    let free = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
+    Some(limit().unwrap_or(u64::MAX).min(free))
+}
+
+/// What a container may take at most, bytes.
+fn limit() -> Option<u64> {
+    fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok())
+}
+
 /// Memory of the machine, and of the container when it has less.
 pub(super) fn memory() -> Check {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|t| t.trim().parse().ok());
+    let limit = limit();
     let (Some(total), Some(free)) = (kilobytes(&text, "MemTotal:"), kilobytes(&text, "MemAvailable:")) else {
         return Check::note("memory", "not known", "make sure that a package's size fits twice");
     };
