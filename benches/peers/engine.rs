@@ -3,6 +3,7 @@
 // What this program is for is the lines on its standard output.
 #![allow(clippy::print_stdout)]
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Slots = Engine<OrtDecoder>;
 
+/// Tokens that a sequence may make while the prompts of others are still read, between whose parts it goes on.
+const SLACK: usize = 64;
 /// Tokens before the first case, which are not measured.
 const WARM_UP: (usize, usize, usize) = (1, 16, 3);
 
@@ -26,7 +29,7 @@ fn main() -> Result<()> {
     for case in &cases {
         let (batch, prompt) = (number(case, "batch")?, number(case, "prompt")?);
         let steps = number(case, "steps")?;
-        let mut engine = open(Path::new(&package), batch, prompt + steps + 2)?;
+        let mut engine = open(Path::new(&package), batch, prompt + SLACK + steps)?;
         measure(&mut engine, WARM_UP)?;
         let line = measure(&mut engine, (batch, prompt, steps))?;
         println!("{line}");
@@ -49,14 +52,14 @@ fn ids(row: usize, prompt: usize) -> Vec<u32> {
 /// Reads the prompts, then times steps that make a token for every sequence.
 fn measure(engine: &mut Slots, (batch, prompt, steps): (usize, usize, usize)) -> Result<Value> {
     let start = Instant::now();
-    let admit = |row| engine.admit(Request::text(ids(row, prompt), steps + 2, Vec::new()));
+    let admit = |row| engine.admit(Request::text(ids(row, prompt), SLACK + steps, Vec::new()));
     let tickets: Vec<Ticket> = (0..batch).map(admit).collect::<std::result::Result<_, _>>()?;
-    let (mut next, mut begun) = (None, 0);
-    while begun < batch {
+    let (mut next, mut begun) = (None, BTreeSet::new());
+    while begun.len() < batch {
         for (ticket, event) in engine.step() {
             let Event::Token { id, .. } = event else { return Err("a prompt ended early".into()) };
             next = next.or((ticket == tickets[0]).then_some(id));
-            begun += 1;
+            begun.insert(ticket);
         }
     }
     let prefill = start.elapsed();
@@ -69,7 +72,9 @@ fn measure(engine: &mut Slots, (batch, prompt, steps): (usize, usize, usize)) ->
             return Err(format!("a step made {made} tokens for {batch} sequences").into());
         }
     }
-    tickets.into_iter().for_each(|ticket| drop(engine.cancel(ticket)));
+    for ticket in tickets {
+        engine.cancel(ticket);
+    }
     let steps: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
     Ok(json!({ "prefill_s": prefill.as_secs_f64(), "steps_s": steps, "next": next }))
 }
