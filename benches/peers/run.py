@@ -166,8 +166,8 @@ def measure(work, engines, rounds):
             if took > LONG_ROUND:
                 slow.add(name)
             print(f"round {number + 1}: {name}, {took:.0f} s", file=sys.stderr, flush=True)
-        saved = dict(results=results, bandwidths=bandwidths, problems=work.problems)
-        (work.folder / "results/rounds.json").write_text(json.dumps(saved, indent=1))
+            saved = dict(results=results, bandwidths=bandwidths, problems=work.problems)
+            (work.folder / "results/rounds.json").write_text(json.dumps(saved, indent=1))
     return results, bandwidths
 
 
