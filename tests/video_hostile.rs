@@ -8,6 +8,7 @@ mod boxes;
 mod footage;
 
 use std::fs;
+use std::path::Path;
 
 use boxes::{find, made, put, put_bytes, rename, replace, table};
 use footage::{clip, fixture, path, read, read_all};
@@ -21,6 +22,13 @@ const TOO_LARGE: Result<u64, &str> = Err("media_too_large");
 /// What came of a file: the number of its frames, or the code of its refusal.
 fn outcome(made: &Result<Video, VideoError>) -> Result<u64, &'static str> {
     made.as_ref().map(|video| video.info.frames_total).map_err(VideoError::code)
+}
+
+/// Decodes all frames of a file that has a name, and a folder around it.
+fn read_file(file: &Path) -> Result<Video, VideoError> {
+    let all = |info: &video::VideoInfo| Ok((0..info.frames_total).collect());
+    let (rule, limits) = (PixelRule::Reference, VideoLimits::default());
+    video::read(VideoInput::Path(file), &all, rule, &limits, Isolation::InProcess)
 }
 
 /// The one door: eight frames of a file are decoded, or it is refused with this code.
@@ -234,15 +242,7 @@ fn playlists_and_other_texts_are_no_videos_whatever_they_are_called() {
         check(&text, text.as_bytes(), UNSUPPORTED);
         let file = folder.path().join("posing.mp4");
         fs::write(&file, &text).unwrap();
-        let all = |info: &video::VideoInfo| Ok((0..info.frames_total).collect());
-        let made = video::read(
-            VideoInput::Path(&file),
-            &all,
-            PixelRule::Reference,
-            &VideoLimits::default(),
-            Isolation::InProcess,
-        );
-        assert_eq!(outcome(&made), UNSUPPORTED, "{text}");
+        assert_eq!(outcome(&read_file(&file)), UNSUPPORTED, "{text}");
         // Behind a first box that looks like a video's, the demuxer of that family alone reads on.
         check(&format!("ftyp {text}"), &[made_ftyp(), text.clone().into_bytes()].concat(), CORRUPT);
     }
@@ -310,15 +310,7 @@ fn frames_that_lie_in_another_file_are_never_fetched() {
     emptied[media.start + 8..media.end].fill(0);
     let file = folder.path().join("pointing.mp4");
     fs::write(&file, &emptied).unwrap();
-    let all = |info: &video::VideoInfo| Ok((0..info.frames_total).collect());
-    let made = video::read(
-        VideoInput::Path(&file),
-        &all,
-        PixelRule::Reference,
-        &VideoLimits::default(),
-        Isolation::InProcess,
-    );
-    assert_eq!(outcome(&made), CORRUPT);
+    assert_eq!(outcome(&read_file(&file)), CORRUPT);
 }
 
 #[test]
@@ -412,4 +404,17 @@ fn a_file_with_a_turned_bit_is_refused_or_decoded_within_the_limits() {
             }
         }
     }
+}
+
+/// A decoder that takes such a picture fills it with what the memory held, and then a frame depends on what else was
+/// decoded. The first two are finds of the fuzzer: a header without data, and data without an end.
+#[test]
+fn a_picture_that_is_not_whole_is_refused_among_whole_ones() {
+    for name in ["damaged-a.avi", "damaged-b.avi"] {
+        check(name, &fixture(name), CORRUPT);
+    }
+    let mut early = fixture("mjpeg.avi");
+    let scan = early.windows(2).position(|marker| marker == b"\xff\xda").unwrap();
+    early[scan + 120..scan + 122].copy_from_slice(b"\xff\xd9");
+    check("data that ends early", &early, CORRUPT);
 }

@@ -80,6 +80,7 @@ impl Builder {
         ];
         self.contrib("MatMulNBits", &format!("{name}/MatMulNBits"), &inputs, attributes)
     }
+
     fn columns(&mut self, x: &str, name: &str, linear: &Linear, bias: Option<String>) -> String {
         let Rounded { codes, row } = self.rounded(x);
         let data = self.weight(&linear.weight, Store::Columns);

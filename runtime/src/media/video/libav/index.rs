@@ -12,6 +12,8 @@ use ffmpeg_next::{Discard, Error, frame};
 
 use super::ffi;
 use super::open::{self, Media};
+use crate::media::limits::Limits;
+use crate::media::markers;
 use crate::media::video::error::VideoError;
 use crate::media::video::limits::VideoLimits;
 use crate::media::video::sniff::Container;
@@ -92,7 +94,9 @@ pub(super) fn next(media: &mut Media) -> Result<Option<Packet>, VideoError> {
         let mut packet = Packet::empty();
         match packet.read(&mut media.input) {
             // The file ends within it, or the demuxer lost its place.
-            Ok(()) if packet.stream() == media.stream && packet.is_corrupt() => {
+            Ok(())
+                if packet.stream() == media.stream && (packet.is_corrupt() || !is_whole(media, &packet)) =>
+            {
                 return Err(VideoError::Corrupt);
             }
             Ok(()) if packet.stream() == media.stream => return Ok(Some(packet)),
@@ -101,6 +105,13 @@ pub(super) fn next(media: &mut Media) -> Result<Option<Packet>, VideoError> {
             Err(_) => return Err(VideoError::Corrupt),
         }
     }
+}
+
+/// Whether a packet of JPEG holds a picture from its start to its end. The decoder takes a header without data for a
+/// picture too, whose pixels are what the memory held.
+fn is_whole(media: &Media, packet: &Packet) -> bool {
+    let data = || packet.data().unwrap_or_default();
+    media.codec != Id::MJPEG || markers::walk(data(), &Limits::default()).is_ok()
 }
 
 /// The index, when packets tell it.

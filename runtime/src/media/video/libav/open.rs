@@ -126,7 +126,13 @@ pub(super) fn decoder(media: &Media, threads: usize) -> Result<decoder::Video, V
     decoder.set_packet_time_base(media.time_base);
     let name = CODECS.iter().find(|(id, _)| *id == media.codec).map(|(_, name)| *name);
     let codec = name.and_then(decoder::find_by_name).ok_or(VideoError::UnsupportedCodec)?;
-    decoder.open_as(codec).and_then(|opened| opened.video()).map_err(refused)
+    let mut options = Dictionary::new();
+    if media.codec == Id::MJPEG {
+        // Else its decoder hands out a picture whose data ends early as if it were whole: the rest of it is what the
+        // memory held, and no mark says so.
+        options.set("err_detect", "explode");
+    }
+    decoder.open_as_with(codec, options).and_then(|opened| opened.video()).map_err(refused)
 }
 
 /// What libav's error means to the caller.
