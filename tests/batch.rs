@@ -10,7 +10,7 @@ use std::path::Path;
 
 use drive::{Exported, Prompt, Sessions};
 use ndarray::Array2;
-use rewardrt::decode::{Completion, DecodeError, Engine, Event, Request};
+use rewardrt::decode::{Completion, DecodeError, Engine, Event, Options, Request, Shapes};
 use rewardrt::session::{DecoderSession, Geometry, OrtDecoder, SessionError, StepInput, library};
 use rewardrt_models::package::Precision;
 use rewardrt_tests::{Result, golden_cases, golden_models};
@@ -21,6 +21,8 @@ const NEW: usize = 24;
 const TOKENS: usize = 512;
 /// What tipping inputs over to the next of 8 bits may do to a log-probability; 0.044 was the most that was seen.
 const STEP: f32 = 0.2;
+/// How engines run here: chunks of prompts are full, whatever the time.
+const FIXED: Options = Options { shapes: Shapes::Fixed, reuse: true, speculate: true };
 /// What another order of adding up may do to a log-probability or a logit of floats; 3e-5 was the most.
 const LAST_BITS: f32 = 1e-3;
 /// How many of a case's golden answer tokens its second sequence has read already.
@@ -60,9 +62,10 @@ impl Bench {
         Sessions::open(&library::load(None)?, &self.package.path(), (slots, TOKENS))
     }
 
+    /// An engine whose chunks are full, so that what they round does not depend on how long runs took.
     fn engine(&self, slots: usize) -> Result<Engine<OrtDecoder>> {
         let sessions = self.open(slots)?;
-        Ok(Engine::new(sessions.decoder, &sessions.manifest.decoder.position))
+        Ok(Engine::new(sessions.decoder, &sessions.manifest.decoder.position).with(FIXED))
     }
 
     /// What each prompt is answered in an engine of its own.
@@ -261,7 +264,7 @@ fn logits_that_are_no_numbers_fail_their_request_and_leave_its_neighbours_bit_fo
             let sessions = bench.open(3)?;
             let rule = sessions.manifest.decoder.position.clone();
             let decoder = Poisoned { inner: sessions.decoder, slot: 1, after: 4, value };
-            let mut engine = Engine::new(decoder, &rule);
+            let mut engine = Engine::new(decoder, &rule).with(FIXED);
             let results = engine.run_all(bench.prompts[..3].iter().map(|p| p.request(NEW)).collect());
             assert_eq!(engine.free(), 3);
             Ok(results)

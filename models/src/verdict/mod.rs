@@ -10,6 +10,7 @@
 mod category;
 mod consistency;
 mod ending;
+mod form;
 mod group;
 mod judge;
 mod kinds;
@@ -24,6 +25,7 @@ mod score;
 pub use category::{CategoryWinner, category_letter};
 pub use consistency::{Flag, flags};
 pub use ending::Ending;
+pub use form::Form;
 pub use group::{
     FailedPairs, GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict,
     group_rewards,

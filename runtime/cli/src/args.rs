@@ -53,6 +53,9 @@ pub(crate) struct Global {
     /// The ONNX Runtime library [default: ORT_DYLIB_PATH, else libonnxruntime.so beside this program]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ort_lib: Option<PathBuf>,
+    /// Write every token in a run of its own, without drafts: the same answers, later
+    #[arg(long, global = true)]
+    pub(crate) no_speculation: bool,
     /// Print one JSON document on stdout and nothing else; errors are JSON on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -32,6 +32,11 @@ impl Costs {
         *known = Some(Point { cells: cells as f64, seconds });
     }
 
+    /// Whether a run of about so many cells was measured.
+    pub(super) fn measured(&self, cells: usize) -> bool {
+        self.points[size(cells)].is_some()
+    }
+
     /// Seconds that a run of this many cells takes, none while no run was measured. Between two sizes that are known it is
     /// taken from the line through them, beyond the largest from the line through the smallest and the largest, or in
     /// proportion where only one is known, and below the smallest as that.
@@ -80,7 +85,7 @@ mod tests {
         check(&[(4, 8)], &[(1, 8.0), (4, 8.0), (8, 16.0), (32, 64.0)]);
         check(&[(3, 9), (6, 30)], &[(4, 16.0), (5, 23.0), (12, 72.0)]);
         check(&[(1 << 20, 5)], &[(1, 5.0), (1 << 21, 10.0)]);
-        assert_eq!(Costs::default().of(1), None);
+        assert_eq!((Costs::default().of(1), Costs::default().measured(1)), (None, false));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rewardrt_models::package::PositionRule;
 use rewardrt_models::spec::position::Rotary;
 
 use super::check::check;
+use super::draft;
 use super::pace::{Pace, Shapes};
 use super::plan::Plan;
 use super::prefix::Held;
@@ -22,11 +23,14 @@ pub struct Options {
     pub shapes: Shapes,
     /// Whether the beginnings of prompts are shared, see [`Request::prefix`].
     pub reuse: bool,
+    /// Whether drafts are verified, see [`Request::drafts`]: not in [`Shapes::Fixed`], where every step is alike, and not
+    /// where layers keep recurrent states, which cannot be taken back behind a wrong draft.
+    pub speculate: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { shapes: Shapes::Measured, reuse: true }
+        Options { shapes: Shapes::Measured, reuse: true, speculate: true }
     }
 }
 
@@ -36,6 +40,7 @@ pub struct Engine<S> {
     rotary: Rotary,
     slots: Vec<Option<Sequence>>,
     held: Held,
+    speculate: bool,
     pace: Pace,
     /// The tensors of the last run, whose memory serves the next.
     input: StepInput,
@@ -59,6 +64,7 @@ impl<S: DecoderSession> Engine<S> {
             session,
             rotary: Rotary::new(rule),
             slots,
+            speculate: held.cuts,
             held,
             pace: Pace::default(),
             input: StepInput::default(),
@@ -73,6 +79,7 @@ impl<S: DecoderSession> Engine<S> {
     pub fn with(mut self, options: Options) -> Engine<S> {
         self.pace.shapes = options.shapes;
         self.held.on = options.reuse;
+        self.speculate = options.speculate && self.held.cuts && options.shapes != Shapes::Fixed;
         self
     }
 
@@ -124,7 +131,11 @@ impl<S: DecoderSession> Engine<S> {
     pub fn step(&mut self) -> Vec<(Ticket, Event)> {
         let mut events = std::mem::take(&mut self.backlog);
         self.share();
-        if let Some(plan) = Plan::next(&self.slots, self.session.geometry().columns, &mut self.pace) {
+        let g = self.session.geometry();
+        if let Some(mut plan) = Plan::next(&self.slots, g.columns, &mut self.pace) {
+            if self.speculate {
+                draft::widen(&mut plan, &mut self.slots, &mut self.pace, (g.vocabulary, g.columns));
+            }
             self.run(&plan, &mut events);
         }
         events
@@ -196,8 +207,13 @@ impl<S: DecoderSession> Engine<S> {
         }
     }
 
-    /// Makes one run. When it fails, each of its sequences is tried alone, so that only the one that cannot be run
-    /// is lost: a failed run leaves what a slot held before.
+    /// Drafted tokens of a run.
+    fn drafts(&self, plan: &Plan) -> usize {
+        plan.rows().filter_map(|(slot, _)| self.slots[slot].as_ref()).map(|s| s.ahead.draft.len()).sum()
+    }
+
+    /// Makes one run. When it fails, each of its sequences is tried alone and without drafts, so that only the one that
+    /// cannot be run is lost: a failed run leaves what a slot held before.
     fn run(&mut self, plan: &Plan, events: &mut Vec<(Ticket, Event)>) {
         for (slot, _) in plan.rows() {
             if self.slots[slot].as_ref().is_some_and(|s| s.cached == 0) {
@@ -213,8 +229,10 @@ impl<S: DecoderSession> Engine<S> {
                 self.pace.costs.record(plan.cells(), time);
                 settle((&mut self.slots, &mut self.held), plan, (&outputs, time), events);
             }
-            Err(_) if plan.rows().count() > 1 => {
+            Err(_) if plan.rows().count() > 1 || self.drafts(plan) > 0 => {
                 for (slot, new) in plan.rows() {
+                    let ahead = self.slots[slot].as_mut().map(|s| std::mem::take(&mut s.ahead.draft));
+                    let new = new - ahead.map_or(0, |draft| draft.len());
                     self.run(&Plan { first: slot, new: vec![new] }, events);
                 }
             }

@@ -7,6 +7,7 @@
 
 mod check;
 mod cost;
+mod draft;
 mod engine;
 mod pace;
 mod plan;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use rewardrt_models::spec::position::Positions;
 
+pub use draft::{Draft, Drafted, Drafts, Grounds, Guess, Lookup, Store};
 pub use engine::{Engine, Options};
 pub use pace::Shapes;
 pub use prefix::Mark;
@@ -54,6 +56,8 @@ pub struct Request {
     pub patient: bool,
     /// A rule by which the answer ends before a stop token; see [`Until`].
     pub until: Option<Until>,
+    /// Where drafts of the answer come from; see [`Drafts`].
+    pub drafts: Option<Drafts>,
     /// Token ids whose log-probabilities are recorded at every step.
     pub watch: Vec<u32>,
     /// Places of the prompt whose output rows are wanted, ascending. With any, the prompt is read and nothing else:
@@ -76,6 +80,7 @@ impl Request {
             stop,
             patient: false,
             until: None,
+            drafts: None,
             watch: Vec::new(),
             read: Vec::new(),
         }
@@ -167,6 +172,8 @@ pub struct Completion {
     pub rows: Vec<Vec<f32>>,
     /// Tokens of the prompt that were not read, because a slot held them.
     pub reused: usize,
+    /// What became of drafts, and how many runs made tokens.
+    pub drafted: Drafted,
     /// Time of the runs that read the prompt.
     pub prefill: Duration,
     /// Time of the runs that made tokens. Neighbours share runs, so times of several sequences do not add up.

@@ -27,6 +27,8 @@ pub(super) struct Pace {
     pub(super) costs: Costs,
     /// Whether the last run read a prompt while others could decode.
     pub(super) read: bool,
+    /// Steps that could have verified drafts.
+    pub(super) steps: u64,
 }
 
 impl Pace {
@@ -40,7 +42,7 @@ impl Pace {
             return Some(columns);
         }
         // Their step is measured first.
-        let most = DELAY * self.costs.of(step)?;
+        let most = DELAY * self.costs.of(step).filter(|_| self.costs.measured(step))?;
         let fits = |size: &usize| self.costs.of(*size).is_some_and(|seconds| seconds <= most);
         // A prompt goes on whatever it costs.
         Some(

@@ -24,7 +24,7 @@ pub(super) struct Held {
     /// Whether anything is shared at all.
     pub(super) on: bool,
     /// Whether a beginning is still known when more was written behind it.
-    cuts: bool,
+    pub(super) cuts: bool,
 }
 
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! A sequence in a slot: what is known of it, and what of that the slot holds.
 
+use super::draft::{Ahead, Drafts};
 use super::sample::Sampler;
 use super::{Completion, Ended, Finish, Request, Ticket, Until};
 
@@ -10,6 +11,8 @@ pub(super) struct Sequence {
     pub(super) sampler: Sampler,
     /// The request's own rule for its end, as far as it was told of tokens.
     pub(super) ended: Option<Ended>,
+    /// Drafts of what follows.
+    pub(super) ahead: Ahead,
     /// Tokens whose keys and values are in the slot.
     pub(super) cached: usize,
     /// Whether it waits for another to read the beginning that they share.
@@ -27,12 +30,14 @@ impl Sequence {
             watched: Vec::new(),
             rows: Vec::new(),
             reused: 0,
+            drafted: Default::default(),
             prefill: Default::default(),
             decode: Default::default(),
         };
         let sampler = Sampler::new(request.sampling, &request.ids);
         let ended = request.until.as_ref().map(Until::start);
-        Sequence { ticket, sampler, ended, request, cached: 0, waits: false, made }
+        let ahead = Ahead::new(request.drafts.as_ref().map(|drafts: &Drafts| drafts.start(&request.ids)));
+        Sequence { ticket, sampler, ended, ahead, request, cached: 0, waits: false, made }
     }
 
     /// Tokens known so far: prompt and answer.
@@ -44,11 +49,12 @@ impl Sequence {
         self.cached < self.request.ids.len()
     }
 
-    /// Places whose output rows a run over the next `new` tokens gives: those to be read, or the last one when it is
-    /// the end of what is known.
+    /// Places whose output rows a run over the next `new` tokens gives: those to be read, or those from the last known
+    /// token on.
     pub(super) fn wanted(&self, new: usize) -> impl Iterator<Item = usize> {
         let part = self.cached..self.cached + new;
-        let last = (self.request.read.is_empty() && new > 0 && part.end == self.len()).then(|| part.end - 1);
+        let open = if self.request.read.is_empty() && new > 0 { self.len() - 1 } else { part.end };
+        let last = open.max(part.start)..part.end;
         let inside = move |place: &usize| part.contains(place);
         self.request.read.iter().copied().filter(inside).chain(last)
     }
@@ -59,7 +65,7 @@ impl Sequence {
         (mark.unwrap_or(self.len()).min(self.len()) - self.cached).min(columns)
     }
 
-    /// Id, positions and feature row of the token at `place`.
+    /// Id, positions and feature row of the token at `place`, which may be a drafted one.
     pub(super) fn token(&self, place: usize) -> (u32, [i64; 3], i64) {
         let prompt = self.request.ids.len();
         if place < prompt {
@@ -67,6 +73,8 @@ impl Sequence {
             return (self.request.ids[place], positions, self.request.feature_rows[place]);
         }
         let made = place - prompt;
-        (self.made.new_ids[made], [self.request.positions.next + made as i64; 3], -1)
+        let drafted = || self.ahead.draft[made - self.made.new_ids.len()].id;
+        let id = self.made.new_ids.get(made).copied().unwrap_or_else(drafted);
+        (id, [self.request.positions.next + made as i64; 3], -1)
     }
 }

@@ -18,26 +18,28 @@ pub(super) fn settle(
     (outputs, time): (&Array2<f32>, Duration),
     events: &mut Vec<(Ticket, Event)>,
 ) {
-    let mut rows = outputs.rows().into_iter();
+    let (mut rows, mut own) = (outputs.rows().into_iter(), Vec::new());
     for (slot, new) in plan.rows() {
         let Some(sequence) = slots[slot].as_mut() else { continue };
         let prompt = sequence.prefilling();
         *(if prompt { &mut sequence.made.prefill } else { &mut sequence.made.decode }) += time;
         let wanted = sequence.wanted(new).count();
-        sequence.cached += new;
-        if prompt {
-            held.reached(slot, sequence);
-        }
+        // All of this sequence's rows are taken, so that the next sequence finds its own.
+        own.clear();
+        own.extend(rows.by_ref().take(wanted));
         let ticket = sequence.ticket;
-        let ended = if sequence.request.read.is_empty() {
-            if wanted == 0 {
-                continue;
+        let ended = if prompt {
+            sequence.cached += new;
+            held.reached(slot, sequence);
+            match sequence.request.read.is_empty() {
+                true if wanted == 0 => continue,
+                true => {
+                    own.first().map_or_else(|| Some(Err(too_few())), |row| advance(sequence, *row, events))
+                }
+                false => keep(sequence, &own, wanted),
             }
-            rows.next().map_or_else(|| Some(Err(too_few())), |row| advance(sequence, row, events))
         } else {
-            // All of this sequence's rows are taken, so that the next sequence finds its own.
-            let own: Vec<_> = rows.by_ref().take(wanted).collect();
-            keep(sequence, &own, wanted)
+            verify(sequence, &own, events)
         };
         if let Some(end) = ended {
             let event = match end {
@@ -51,6 +53,37 @@ pub(super) fn settle(
             events.extend(event.map(|event| (ticket, event)));
         }
     }
+}
+
+/// Takes the row behind the last known token, and the one behind each drafted token as long as drafts are right; says how
+/// the sequence ended, if it did.
+fn verify(
+    sequence: &mut Sequence,
+    rows: &[ArrayView1<'_, f32>],
+    events: &mut Vec<(Ticket, Event)>,
+) -> Option<Result<Finish, DecodeError>> {
+    let drafted = std::mem::take(&mut sequence.ahead.draft);
+    if rows.len() != 1 + drafted.len() {
+        return Some(Err(too_few()));
+    }
+    sequence.made.drafted.runs += 1;
+    let (mut right, mut ended) = (0, None);
+    for (at, row) in rows.iter().enumerate() {
+        // The token before the row is known, so its place in the slot holds what it should.
+        sequence.cached += 1;
+        ended = advance(sequence, *row, events);
+        let as_drafted = drafted.get(at).map(|guess| &guess.id) == sequence.made.new_ids.last();
+        if ended.is_some() || !as_drafted {
+            break;
+        }
+        right += 1;
+    }
+    // What stands behind the end of an answer was not verified.
+    let verified = if ended.is_some() { right } else { drafted.len() };
+    sequence.made.drafted.drafted += drafted.len();
+    sequence.made.drafted.accepted += right;
+    sequence.ahead.learn(&drafted[..verified], right);
+    ended
 }
 
 fn too_few() -> DecodeError {
@@ -101,6 +134,7 @@ fn advance(
     let logprob = softmax.at(scores[id as usize]);
     sequence.made.logprobs.push(logprob);
     sequence.made.new_ids.push(id);
+    sequence.ahead.told(id);
     events.push((sequence.ticket, Event::Token { id, logprob, watched }));
     if request.stop.contains(&id) {
         return Some(Ok(Finish::Stop));

@@ -260,6 +260,7 @@ fn assemble(
         encoder,
         door: service.door(),
         slots: limits.slots,
+        answers: Arc::default(),
         preparers,
         vision,
         placements: sessions.placements,

@@ -15,6 +15,7 @@ use super::prepare::{self, Wish};
 use super::types::{Generate, Generation, Picture, ShownVideo, Timing, Usage};
 use super::{Candidate, Inner};
 use crate::Error;
+use crate::decode::{Drafts, Lookup, Store};
 use crate::media::PixelRule;
 use crate::preprocess::Patches;
 use crate::schedule::Call;
@@ -50,6 +51,7 @@ pub(super) async fn run(
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
         until: None,
+        drafts: Some(Drafts::new(|prompt| Box::new(Lookup::new(prompt, &Store::default())))),
         watch: Vec::new(),
     };
     let request = prepare::request(&prompt, &place::spans(&places), seen.join()?, wish);
@@ -69,6 +71,7 @@ pub(super) async fn run(
         vision_tokens: prompt.vision_tokens(),
         vision_reused: seen.reused_tokens(),
         prefix_reused: done.reused,
+        ..Usage::of(&done.drafted)
     };
     Ok(Generation {
         text: inner.encoder.tokenizer().decode(&done.new_ids, true).text,

@@ -9,6 +9,7 @@ mod cache;
 mod candidate;
 mod clip;
 mod compare;
+mod drafter;
 mod ending;
 mod footage;
 mod generate;
@@ -48,6 +49,7 @@ pub use plan::Pairs;
 pub use types::*;
 
 use crate::Error;
+use crate::decode::Store;
 use crate::load::Package;
 use crate::media::video::Isolation;
 use crate::preprocess::Patches;
@@ -107,6 +109,8 @@ struct Inner {
     door: Door,
     /// Slots of the decoder.
     slots: usize,
+    /// Answers that were read, from which others are drafted.
+    answers: Arc<Store>,
     /// Threads that decode and prepare pictures, and encode prompts.
     preparers: Station<()>,
     /// The thread of the vision tower; none in a package without one.

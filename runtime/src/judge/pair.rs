@@ -7,6 +7,7 @@ use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, CategoryWinner, Outcome, Status, Winner, judge};
 
 use super::Inner;
+use super::drafter::drafts;
 use super::ending::{finish, finish_reason, read_as, until};
 use super::place::{self, Place};
 use super::prefix::marked;
@@ -84,6 +85,7 @@ impl Ask<'_> {
             max_new_tokens: if options.verdict_only { 0 } else { most },
             stop: inner.package.manifest().tokens.eos.clone(),
             until: until(inner, options.ending),
+            drafts: Some(drafts(inner, self.question.prompt)),
             watch: asked.verdict_ids.clone(),
         };
         let features = Some(Arc::new(Features::join(views)?));
@@ -101,10 +103,12 @@ impl Ask<'_> {
             vision_tokens: asked.prompt.vision_tokens(),
             vision_reused: reused,
             prefix_reused: done.reused,
+            ..Usage::of(&done.drafted)
         };
         if self.options.verdict_only {
             return self.forced(done, usage);
         }
+        self.inner.answers.put(&done.new_ids);
         let decoded = self.inner.encoder.tokenizer().decode(&done.new_ids, true);
         let read = read_as(self.inner, &decoded.text, done);
         let outcome = judge(&read, finish(done), &self.inner.pack.answer);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rewardrt_models::verdict::{self, Protocol, ScoreOutcome, Status};
 
 use super::clip::{self, PlacedVideo};
+use super::drafter::drafts;
 use super::ending::{finish, finish_reason, read_as, until};
 use super::item::{Item, Score};
 use super::place::{self, Place};
@@ -45,6 +46,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         max_new_tokens: item.options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize),
         stop: inner.package.manifest().tokens.eos.clone(),
         until: until(inner, item.options.ending),
+        drafts: Some(drafts(inner, &item.prompt)),
         watch: Vec::new(),
     };
     let request = prepare::request(&prompt, &place::spans(&places), seen.join()?, wish);
@@ -62,6 +64,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
             (None, ScoreOutcome { status: Status::Ok, scores, problem: None })
         }
         None => {
+            inner.answers.put(&done.new_ids);
             let text = inner.encoder.tokenizer().decode(&done.new_ids, true).text;
             let outcome = verdict::score(&read_as(inner, &text, &done), finish(&done), &inner.pack.answer);
             (Some(text), outcome)
@@ -84,6 +87,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
             vision_tokens: prompt.vision_tokens(),
             vision_reused: seen.reused_tokens(),
             prefix_reused: done.reused,
+            ..Usage::of(&done.drafted)
         },
         timing_ms: Timing {
             load: inner.load_ms,

@@ -259,6 +259,20 @@ pub struct Usage {
     pub vision_reused: usize,
     /// Tokens of the prompt that the decoder did not read, because it held the same beginning of another prompt.
     pub prefix_reused: usize,
+    /// Tokens that were drafted.
+    pub drafted: usize,
+    /// Those of them that the model would have written, and so did.
+    pub accepted: usize,
+    /// Runs of the decoder that wrote tokens, behind the one that read the prompt's end.
+    pub runs: usize,
+}
+
+impl Usage {
+    /// Nothing but what became of drafts.
+    pub(super) fn of(drafted: &decode::Drafted) -> Usage {
+        let decode::Drafted { drafted, accepted, runs } = *drafted;
+        Usage { drafted, accepted, runs, ..Usage::default() }
+    }
 }
 
 impl Sum for Usage {
@@ -269,6 +283,9 @@ impl Sum for Usage {
             vision_tokens: sum.vision_tokens + one.vision_tokens,
             vision_reused: sum.vision_reused + one.vision_reused,
             prefix_reused: sum.prefix_reused + one.prefix_reused,
+            drafted: sum.drafted + one.drafted,
+            accepted: sum.accepted + one.accepted,
+            runs: sum.runs + one.runs,
         })
     }
 }

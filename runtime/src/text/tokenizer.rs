@@ -108,7 +108,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// What the tokenizer says when it fails, or that it produced the control token with the given id.
-    pub(super) fn encode_text(&self, text: &str) -> Result<Vec<u32>, PlainTextError> {
+    pub(crate) fn encode_text(&self, text: &str) -> Result<Vec<u32>, PlainTextError> {
         let encoding =
             self.plain.encode_fast(text, false).map_err(|e| PlainTextError::Failed(e.to_string()))?;
         let ids = encoding.get_ids();
@@ -144,7 +144,7 @@ impl Tokenizer {
 
 /// Why a text run cannot be encoded.
 #[derive(Debug)]
-pub(super) enum PlainTextError {
+pub(crate) enum PlainTextError {
     Failed(String),
     Control(u32),
 }

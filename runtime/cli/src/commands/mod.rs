@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use rewardrt::decode::Options;
 use rewardrt::judge::{Timing, Usage};
 use rewardrt::{Judge, JudgeBuilder};
 use rewardrt_models::prompt::pack::Task;
@@ -66,7 +67,8 @@ impl Context<'_> {
         let builder = Judge::builder()
             .threads(self.threads())
             .providers(self.global.provider.clone())
-            .ort_library(self.global.ort_lib.clone());
+            .ort_library(self.global.ort_lib.clone())
+            .decode(Options { speculate: !self.global.no_speculation, ..Options::default() });
         Ok(match chosen {
             Some(Chosen::Pack(pack)) => builder.pack(*pack),
             Some(Chosen::Task(task)) => builder.task(task),
@@ -109,7 +111,12 @@ pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
 /// Tokens in one line.
 pub(crate) fn tokens(usage: &Usage) -> String {
     format!(
-        "{} prompt tokens ({} of pictures, {} of them seen before; {} read before), {} written",
-        usage.prompt_tokens, usage.vision_tokens, usage.vision_reused, usage.prefix_reused, usage.new_tokens
+        "{} prompt tokens ({} of pictures, {} of them seen before; {} read before), {} written in {} runs",
+        usage.prompt_tokens,
+        usage.vision_tokens,
+        usage.vision_reused,
+        usage.prefix_reused,
+        usage.new_tokens,
+        usage.runs
     )
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rewardrt_models::package::{PositionRule, SectionLayout};
 use rewardrt_models::spec::position::{Positions, Span};
 
+mod draft;
 mod everything;
 mod mixing;
 mod reuse;
@@ -95,7 +96,8 @@ fn more_requests_than_slots_are_all_answered_as_alone() {
 fn prompts_are_read_in_chunks_beside_short_neighbours_and_then_all_decode_together() {
     let mut engine = engine(speak);
     for n in [20, 2, 3] {
-        engine.admit(Request::text(prompt(n, n as usize), 2, vec![])).unwrap();
+        let request = Request { patient: true, ..Request::text(prompt(n, n as usize), 2, vec![]) };
+        engine.admit(request).unwrap();
     }
     while engine.free() < 4 {
         engine.step();
