@@ -3,7 +3,7 @@
 #
 #   benches/video/run.sh WORK [ROUNDS] > benches/results/video.md
 #
-# WORK is a folder for the videos (300 MB), which are made once. Needs: ffmpeg with libx264, and in $PYTHON (python3) the
+# WORK is a folder for the videos (1 GB), which are made once. Needs: ffmpeg with libx264, and in $PYTHON (python3) the
 # packages av, opencv-python-headless, decord and torchcodec; those that are missing are left out. Every round times every
 # decoder on every video, one after the other, so that a busy machine is busy for all of them. REWARDRT_VIDEO_BENCH names
 # a built example; without it the example is built here.

@@ -101,7 +101,9 @@ pub(crate) fn run(context: &Context<'_>, args: &CompareArgs) -> Result<ExitCode,
     media.extend(args.second.as_deref().zip(second.as_ref()));
     let (source, answers) = (args.source.is_some(), args.answer_1.is_some());
     let given = Given { media, candidates: 2, source, answers };
-    let judge = context.judge(Some(given.choose(args.task, args.pack.as_deref())?))?;
+    let chosen = given.choose(args.task, args.pack.as_deref())?;
+    given.make_ready();
+    let judge = context.judge(Some(chosen))?;
     given.check_frames(judge.pack(), args.rule)?;
     let verdict = judge.compare(&assembled(args, first, second))?;
     let names = match &args.second {

@@ -73,6 +73,19 @@ impl Given<'_> {
         Ok(self.media.iter().try_for_each(check)?)
     }
 
+    /// Starts the processes that video files are decoded in, which takes tens of milliseconds each: the model is loaded
+    /// meanwhile.
+    #[cfg(feature = "video")]
+    pub(crate) fn make_ready(&self) {
+        let videos = self.media.iter().filter(|(_, media)| matches!(media, Candidate::Video(_))).count();
+        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        rewardrt::media::video::warm(videos.min(at_once));
+    }
+
+    /// Nothing has to be ready: this program decodes no video files.
+    #[cfg(not(feature = "video"))]
+    pub(crate) fn make_ready(&self) {}
+
     fn of_a_kind(&self) -> Result<(), Failure> {
         let Some(((a, first), others)) = self.media.split_first() else { return Ok(()) };
         match others.iter().find(|(_, other)| other.is_frames() != first.is_frames()) {

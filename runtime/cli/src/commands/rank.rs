@@ -107,7 +107,9 @@ pub(crate) fn run(context: &Context<'_>, args: &RankArgs) -> Result<ExitCode, Fa
         .collect::<Result<_, Failure>>()?;
     let media = args.items.iter().map(PathBuf::as_path).zip(&items).collect();
     let given = Given { media, candidates: 2, source: args.source.is_some(), answers: false };
-    let judge = context.judge(Some(given.choose(args.task, args.pack.as_deref())?))?;
+    let chosen = given.choose(args.task, args.pack.as_deref())?;
+    given.make_ready();
+    let judge = context.judge(Some(chosen))?;
     given.check_frames(judge.pack(), args.rule)?;
     let mut progress = Progress::items(context.output);
     let group = assembled(args, items);

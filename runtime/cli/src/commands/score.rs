@@ -87,6 +87,7 @@ pub(crate) fn run(context: &Context<'_>, args: &ScoreArgs) -> Result<ExitCode, F
     if args.prompt.is_empty() && !chosen.task().shape().holes.is_empty() {
         return Err(Failure::Usage(format!("{} needs --prompt TEXT", chosen.task())));
     }
+    given.make_ready();
     let judge = context.judge(Some(chosen))?;
     given.check_frames(judge.pack(), args.rule)?;
     let score = judge.score(&assembled(args, item))?;

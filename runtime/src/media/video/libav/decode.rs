@@ -1,5 +1,6 @@
 //! The chosen frames are decoded, and no others are kept.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -64,7 +65,7 @@ impl Task<'_> {
         // Frames that wait to be taken are bounded by the number of workers, and so is their memory.
         let (out, taken) = sync_channel(workers);
         thread::scope(|scope| {
-            for _ in 0..workers {
+            let start = |_| {
                 let (out, next) = (out.clone(), &next);
                 scope.spawn(move || {
                     let mut send = |time, rgb| out.send(Ok((time, rgb))).map_err(|_| VideoError::Corrupt);
@@ -78,12 +79,18 @@ impl Task<'_> {
                         // Nobody listens any more when another worker failed first.
                         let _ = out.send(Err(error));
                     }
-                });
-            }
+                })
+            };
+            let started: Vec<_> = (0..workers).map(start).collect();
             drop(out);
             let taken = taken;
             let end = taken.iter().try_for_each(|frame| frame.and_then(|(time, rgb)| take(time, rgb)));
             next.store(runs.len(), Ordering::Relaxed);
+            drop(taken);
+            // The scope waits for what its threads do, not for what they leave: joined, they are gone with all they had.
+            for worker in started {
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
             end
         })
     }
