@@ -173,6 +173,14 @@ pub struct Written {
     pub external: External,
 }
 
+impl Written {
+    /// The same bytes as `[first dimension, all others]`.
+    pub(crate) fn as_matrix(&self) -> Written {
+        let (rows, others) = self.dims.split_first().map_or((1, &[][..]), |(rows, others)| (*rows, others));
+        Written { dtype: self.dtype, dims: vec![rows, others.iter().product()], external: self.external }
+    }
+}
+
 /// A weight in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

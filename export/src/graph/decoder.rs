@@ -1,7 +1,7 @@
 //! One decoder graph for prefill and decode; its ports are listed in [`rewardrt_models::package::names`].
 //!
 //! ```text
-//! input_ids -> Gather(embedding) --------------+
+//! input_ids -> Gather(embedding) --------------+      quantized: GatherBlockQuantized(codes, scales)
 //! feature_rows -> mask, Gather(features) ------+-> Where -> x
 //! x -> layer 0 -> (+ deepstack.0 where mask) -> layer 1 -> ... -> Gather(logit_rows) -> norm -> head -> logits
 //!
@@ -11,9 +11,9 @@
 use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
-use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Head, Mixer, ScoreHead};
+use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Head, Mixer, ScoreHead, Weight};
 
-use super::{Builder, Plan, Policy, fixed, named};
+use super::{Builder, Plan, Policy, fixed, named, scale_name};
 use crate::weights::Store;
 
 /// The shape `[b, s, -1]` that attention turns rows into.
@@ -140,11 +140,8 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
     let rest = b.ints("shape.rest", &[1], &[-1]);
     b.op("Concat", BATCHED, &[&shape, &rest], vec![AttributeProto::int("axis", 0)]);
 
-    let form = b.policy.table();
-    let table = b.weight(&spec.embedding, form);
-    let looked_up =
-        b.op("Gather", "embedding", &[&table, names::INPUT_IDS], vec![AttributeProto::int("axis", 0)]);
-    let looked_up = if form == Store::F32 { looked_up } else { b.cast_float("embedding.float", &looked_up) };
+    let form = b.policy.embedding(spec.hidden);
+    let looked_up = b.look_up(&spec.embedding, form, names::INPUT_IDS);
     let text = b.rows("embedding.rows", &looked_up, spec.hidden);
 
     let flat = b.op("Reshape", "feature_rows.flat", &[names::FEATURE_ROWS, &rest], vec![]);
@@ -195,6 +192,24 @@ impl Builder {
             let x = self.linear(&x, layer, form);
             activation.map_or_else(|| x.clone(), |activation| self.activation(&x, activation))
         })
+    }
+
+    /// Rows of a table as 32-bit floats.
+    fn look_up(&mut self, table: &Weight, form: Store, rows: &str) -> String {
+        let int = AttributeProto::int;
+        if let Store::Int8 { block } = form {
+            let (codes, scale) = (self.table(table, form), scale_name(&table.name));
+            let attributes = vec![
+                int("bits", 8),
+                int("block_size", block as i64),
+                int("gather_axis", 0),
+                int("quantize_axis", 1),
+            ];
+            return self.contrib("GatherBlockQuantized", "embedding", &[&codes, rows, &scale], attributes);
+        }
+        let stored = self.weight(table, form);
+        let looked_up = self.op("Gather", "embedding", &[&stored, rows], vec![int("axis", 0)]);
+        if form == Store::F32 { looked_up } else { self.cast_float("embedding.float", &looked_up) }
     }
 
     fn gather(&mut self, table: &str, rows: &str, name: &str) -> String {

@@ -62,11 +62,18 @@ impl Plan {
 
     /// The model, once every wanted weight has its place in `file`: `stored` in the order of [`Plan::wanted`].
     pub fn finish(mut self, file: &str, stored: &[Stored]) -> ModelProto {
+        let read: BTreeSet<&str> =
+            self.graph.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+        let mut initializers = Vec::new();
         for (wanted, stored) in self.wanted.iter().zip(stored) {
             let name = &wanted.weight.name;
-            self.graph.initializer.push(placed(data_name(name, wanted.form), &stored.data, file));
-            self.graph.initializer.extend(stored.scales.as_ref().map(|s| placed(scale_name(name), s, file)));
+            let data = data_name(name, wanted.form);
+            initializers.push(placed(table_name(&data), &stored.data.as_matrix(), file));
+            initializers.push(placed(data, &stored.data, file));
+            initializers.extend(stored.scales.as_ref().map(|s| placed(scale_name(name), s, file)));
         }
+        initializers.retain(|tensor| read.contains(tensor.name.as_str()));
+        self.graph.initializer.extend(initializers);
         let import = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
         ModelProto {
             ir_version: IR_VERSION,
@@ -102,6 +109,11 @@ fn data_name(weight: &str, form: Store) -> String {
         Store::Columns => format!("{weight}.q8c"),
         Store::F32 | Store::F16 | Store::AsIs => weight.to_owned(),
     }
+}
+
+/// Name of the same bytes as a matrix, a row an output: what rows are looked up in.
+fn table_name(data: &str) -> String {
+    format!("{data}.rows")
 }
 
 /// Name of the initializer that holds a quantized weight's scales.
@@ -220,6 +232,12 @@ impl Builder {
             self.wanted.push(wanted);
         }
         data_name(&weight.name, form)
+    }
+
+    /// The codes of a weight in blocks as a matrix, which rows are looked up in. They are stored once, also where a product
+    /// has the same weight.
+    pub(crate) fn table(&mut self, weight: &Weight, form: Store) -> String {
+        table_name(&self.weight(weight, form))
     }
 
     /// A weight as 32-bit floats, whatever its form: the cast of a constant is folded when the graph is loaded.

@@ -6,7 +6,8 @@
 //! | head | f32 | f16 | 8 bit | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
 //! | head of scores | f32 | f32 | f32 | f32 | f32 | a few rows, and nothing after it softens its error |
 //! | vision layers | f32 | f16 | 8 bit | 8 bit | columns | 4 bits cost 27 % of the features; runs once a picture |
-//! | embedding, position table | f32 | f16 | as is | as is | as is | gathered by the row: bytes on disk, not time |
+//! | embedding | f32 | f16 | 8 bit | 8 bit | 8 bit | gathered by the row: memory, not time; a tied head is the same bytes |
+//! | position table | f32 | f16 | as is | as is | as is | gathered by the row, and small |
 //! | patch embedding | f32 | f16 | as is | as is | as is | first layer: its error reaches every feature; small |
 //! | decay and update of a delta rule | f32 | f16 | as is | as is | as is | a row a head: its error stays in the state |
 //! | norms, biases, convolution taps | f32 | f32 | f32 | f32 | f32 | vectors: no bytes to win |
@@ -47,7 +48,15 @@ impl Policy {
         Store::F32
     }
 
-    /// Tables that are gathered by the row, the first layer, and what steers a state.
+    /// The embedding of tokens, of `hidden` values each. In blocks where they fill its rows, which the operator asks for.
+    pub(crate) fn embedding(self, hidden: usize) -> Store {
+        match self.head() {
+            Store::Int8 { block } if !hidden.is_multiple_of(block) => Store::AsIs,
+            form => form,
+        }
+    }
+
+    /// The table of positions, the first layer, and what steers a state.
     pub(crate) fn table(self) -> Store {
         match self.0 {
             Precision::Fp32 => Store::F32,
