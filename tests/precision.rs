@@ -35,13 +35,13 @@ fn steps(bits: i64) -> f32 {
     if bits == 8 { 0.501 } else { 1.001 }
 }
 
-/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.058 in a
+/// Largest error of a component against its twin, relative rms. On the committed models it is 0.024 to 0.069 in a
 /// decoder that only attends and 0.020 to 0.083 in the tower; the faults of the tests below make it at least 0.079 and
 /// 0.126. A recurrent state carries every rounding on: 0.035 and 0.085 with int8 weights, 0.063 and 0.114 with int4, 0.040
 /// and 0.090 with w8a8; the faults make it at least 0.120, 0.202 and 0.130.
 fn activations(component: &str, manifest: &Manifest) -> f64 {
     match (component, manifest.decoder.recurrent, manifest.precision) {
-        ("decoder", None, _) => 0.068,
+        ("decoder", None, _) => 0.074,
         ("decoder", Some(_), Precision::Int8 | Precision::W8a8) => 0.10,
         ("decoder", Some(_), _) => 0.15,
         _ => 0.1,

@@ -407,10 +407,11 @@ fn a_file_with_a_turned_bit_is_refused_or_decoded_within_the_limits() {
 }
 
 /// A decoder that takes such a picture fills it with what the memory held, and then a frame depends on what else was
-/// decoded. The first two are finds of the fuzzer: a header without data, and data without an end.
+/// decoded. The files are finds of the fuzzer: a header without
+/// data, data without an end, and a VP8 picture whose data ends early.
 #[test]
 fn a_picture_that_is_not_whole_is_refused_among_whole_ones() {
-    for name in ["damaged-a.avi", "damaged-b.avi"] {
+    for name in ["damaged-a.avi", "damaged-b.avi", "damaged-c.webm"] {
         check(name, &fixture(name), CORRUPT);
     }
     let mut early = fixture("mjpeg.avi");

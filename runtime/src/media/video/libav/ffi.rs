@@ -1,8 +1,11 @@
-//! The six things of libav that its safe binding does not offer. Everything else of this room is safe code.
+//! The seven things of libav that its safe binding does not offer. Everything else of this room is safe code.
 
 #![allow(unsafe_code)]
 
-use ffmpeg_next::codec::Parameters;
+use std::ffi::c_int;
+use std::ptr;
+
+use ffmpeg_next::codec::{self, Parameters};
 use ffmpeg_next::ffi::{self, AVColorSpace, AVDiscard, AVFieldOrder};
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::context::Input;
@@ -40,6 +43,31 @@ pub(super) fn keep_only(input: &mut Input, stream: usize) {
                 (**(*context).streams.add(at)).discard = AVDiscard::AVDISCARD_ALL;
             }
         }
+    }
+}
+
+/// Lets a decoder that is not open yet begin every picture with zeros in place of what its memory held.
+pub(super) fn begin_with_zeros(context: &mut codec::Context) {
+    // SAFETY: the context is borrowed for writing and not open yet, and the function is there as long as the program.
+    unsafe { (*context.as_mut_ptr()).get_buffer2 = Some(zeroed) };
+}
+
+/// The decoder's usual memory for a picture, all zeros.
+unsafe extern "C" fn zeroed(
+    context: *mut ffi::AVCodecContext,
+    frame: *mut ffi::AVFrame,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the default function is called with the arguments that libav gives to one in its place. When it succeeds, each
+    // of the frame's buffers that is there has `size` bytes, which nobody else uses yet.
+    unsafe {
+        let result = ffi::avcodec_default_get_buffer2(context, frame, flags);
+        if result >= 0 {
+            for buffer in (*frame).buf.into_iter().filter(|buffer| !buffer.is_null()) {
+                ptr::write_bytes((*buffer).data, 0, (*buffer).size);
+            }
+        }
+        result
     }
 }
 

@@ -187,9 +187,7 @@ pub(super) fn each_frame(
             None => decoder.send_eof().map_err(open::refused)?,
         }
         while decoder.receive_frame(&mut frame).is_ok() {
-            if frame.is_corrupt() || frame.has_decode_errors() {
-                return Err(VideoError::Corrupt);
-            }
+            open::check_whole(media.codec, &frame)?;
             if !keep(at, &frame)? {
                 return Ok(());
             }

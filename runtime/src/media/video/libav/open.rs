@@ -1,11 +1,11 @@
 //! A source becomes a demuxer with one video stream: closed lists of containers and codecs, sizes checked first.
 
 use ffmpeg_next::codec::{self, Id};
-use ffmpeg_next::decoder;
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Dictionary, Error, Rational, error, format, media, threading};
+use ffmpeg_next::{decoder, frame};
 
 use super::ffi;
 use super::source::Source;
@@ -122,6 +122,9 @@ pub(super) fn decoder(media: &Media, threads: usize) -> Result<decoder::Video, V
     let mut context = codec::Context::from_parameters(stream.parameters()).map_err(refused)?;
     let kind = if threads > 1 { threading::Type::Frame } else { threading::Type::None };
     context.set_threading(threading::Config { count: threads, ..threading::Config::kind(kind) });
+    if media.codec == Id::VP8 {
+        ffi::begin_with_zeros(&mut context);
+    }
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(media.time_base);
     let name = CODECS.iter().find(|(id, _)| *id == media.codec).map(|(_, name)| *name);
@@ -133,6 +136,26 @@ pub(super) fn decoder(media: &Media, threads: usize) -> Result<decoder::Video, V
         options.set("err_detect", "explode");
     }
     decoder.open_as_with(codec, options).and_then(|opened| opened.video()).map_err(refused)
+}
+
+/// Refuses a picture that its decoder did not decode to the end.
+///
+/// The decoder of VP8 shows such a picture without a mark, and its last macroblock, of 16 lines and columns, was never
+/// written. It holds the zeros that the picture began with: a colour that no picture has, as its red, green and blue lie
+/// far outside of what can be shown.
+pub(super) fn check_whole(codec: Id, frame: &frame::Video) -> Result<(), VideoError> {
+    let unwritten = || {
+        (0..frame.planes()).all(|plane| {
+            let (width, height) = (frame.plane_width(plane) as usize, frame.plane_height(plane) as usize);
+            let line = frame.stride(plane) * height.saturating_sub(1);
+            let side = if plane == 0 { 16 } else { 8 };
+            let block = width.saturating_sub(1) / side * side;
+            let last = frame.data(plane).get(line + block..line + width);
+            last.is_some_and(|values| values.iter().all(|value| *value == 0))
+        })
+    };
+    let damaged = frame.is_corrupt() || frame.has_decode_errors() || (codec == Id::VP8 && unwritten());
+    if damaged { Err(VideoError::Corrupt) } else { Ok(()) }
 }
 
 /// What libav's error means to the caller.
