@@ -14,7 +14,7 @@ use rewardrt_models::prompt::pack::Task;
 use rewardrt_models::verdict::Ending;
 
 use crate::commands::{
-    bench, compare, completions, eval, export, frames, generate, inspect, pack, rank, score,
+    bench, compare, completions, eval, export, frames, generate, inspect, pack, rank, score, serve,
 };
 
 const EXAMPLES: &str = "\
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Rank(rank::RankArgs),
     /// Score one picture, video, edit, or answer, for a prompt
     Score(score::ScoreArgs),
+    /// Answer requests over HTTP
+    Serve(Box<serve::ServeArgs>),
     /// Show which frames of a video a model is shown, and write them as pictures
     Frames(frames::FramesArgs),
     /// Measure how well a package judges labelled pairs
@@ -285,6 +287,15 @@ mod tests {
         check("rewardrt bench --group 1", "--group");
         check("rewardrt bench --count 0", "--count");
         check("rewardrt bench --verdict-only --max-new-tokens 3", "cannot be used with");
+    }
+
+    #[test]
+    fn every_setting_of_a_server_but_its_secrets_is_a_flag() {
+        for setting in rewardrt_server::Config::TABLE {
+            let expected = if setting.secret { "unexpected argument" } else { "ok" };
+            check(&format!("rewardrt serve --{} 1", setting.flag), expected);
+        }
+        check("rewardrt serve --print-config --config f --pack p", "ok");
     }
 
     #[test]

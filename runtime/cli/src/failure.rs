@@ -8,6 +8,7 @@ use rewardrt_export::seal::SealError;
 use rewardrt_export::weights::WeightsError;
 use rewardrt_models::prompt::import::ImportError;
 use rewardrt_models::prompt::pack::PackError;
+use rewardrt_server::ServeError;
 
 /// Why a command ends without its result.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub(crate) enum Failure {
         /// Why.
         source: ImportError,
     },
+    /// No server was started.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -72,7 +76,8 @@ impl Failure {
             }
             Failure::Runtime(error) => error.class(),
             Failure::Export(error) => class_of_export(error),
-            Failure::Write { .. } | Failure::Other(_) => ErrorClass::Other,
+            Failure::Serve(ServeError::Config(_) | ServeError::Tokens(_)) => ErrorClass::Usage,
+            Failure::Serve(_) | Failure::Write { .. } | Failure::Other(_) => ErrorClass::Other,
         }
     }
 

@@ -27,7 +27,10 @@ fn main() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(args.global.json, args.global.quiet);
-    output.start_log();
+    // A server's log is told by its configuration, which is read by then.
+    if !matches!(args.command, Command::Serve(_)) {
+        output.start_log();
+    }
     match run(args, &output) {
         Ok(code) => code,
         Err(failure) => output.failure(&failure),
@@ -43,6 +46,7 @@ fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         Command::Compare(args) => commands::compare::run(&context, &args),
         Command::Rank(args) => commands::rank::run(&context, &args),
         Command::Score(args) => commands::score::run(&context, &args),
+        Command::Serve(args) => commands::serve::run(&context, &args),
         Command::Frames(args) => commands::frames::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Bench(args) => commands::bench::run(&context, &args),

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use rewardrt::ErrorClass;
+use rewardrt_server::LogFormat;
 use serde::Serialize;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -38,6 +39,19 @@ impl Output {
             .with_ansi(io::stderr().is_terminal())
             .without_time()
             .try_init();
+    }
+
+    /// Sends a server's log to stderr, with times: what became of requests, or what the variable says.
+    pub(crate) fn start_server_log(&self, format: LogFormat) {
+        let wanted = std::env::var(LOG_VARIABLE).ok();
+        let default = if self.quiet { "warn" } else { "warn,rewardrt_server=info" };
+        let filter = wanted.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| default.into());
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        // The first log of the process is this one; a second could only come from a test.
+        let _ = match format {
+            LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
     }
 
     /// Whether bars may be drawn.

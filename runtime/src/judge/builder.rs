@@ -255,12 +255,13 @@ fn assemble(
     let preparers = service.station("prepare", vec![(); threads], false)?;
     let vision = vision.map(|vision| service.station("see", vec![vision], true)).transpose()?;
     let inner = Inner {
-        package,
+        package: Arc::new(package),
         pack,
-        encoder,
+        encoder: Arc::new(encoder),
         door: service.door(),
         slots: limits.slots,
         answers: Arc::default(),
+        most_calls: limits.slots + limits.queue,
         preparers,
         vision,
         placements: sessions.placements,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rewardrt_models::prompt::segment::MediaKind;
 use rewardrt_models::verdict::Ending;
 
+use super::clip::sample;
 use super::ending::finish_reason;
 use super::footage::Footage;
 use super::place::{self, Place, Times};
@@ -15,8 +16,9 @@ use super::prepare::{self, Wish};
 use super::types::{Generate, Generation, Picture, ShownVideo, Timing, Usage};
 use super::{Candidate, Inner};
 use crate::Error;
-use crate::decode::{Drafts, Lookup, Store};
+use crate::decode::{Drafts, Lookup, Store, Until};
 use crate::media::PixelRule;
+use crate::media::video::VideoInput;
 use crate::preprocess::Patches;
 use crate::schedule::Call;
 use crate::text::EncodedPrompt;
@@ -35,6 +37,7 @@ pub(super) async fn run(
     inner: &Arc<Inner>,
     call: &mut Call,
     asked: &Arc<Generate>,
+    until: Option<Until>,
 ) -> Result<Generation, Error> {
     let manifest = inner.package.manifest();
     if manifest.scores.is_some() {
@@ -50,7 +53,7 @@ pub(super) async fn run(
         sampling: inner.sampling(asked.sampling),
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
-        until: None,
+        until,
         drafts: Some(Drafts::new(|prompt| Box::new(Lookup::new(prompt, &Store::default())))),
         watch: Vec::new(),
     };
@@ -110,7 +113,10 @@ fn ready(inner: &Inner, asked: &Generate) -> Result<Ready, Error> {
 /// One of the pictures of a chat; `of` counts them.
 fn picture(inner: &Inner, file: &MediaFile, of: usize, pixels: PixelRule) -> Result<(Patches, Place), Error> {
     let params = inner.image()?;
-    let picture = Picture::Path(PathBuf::from(&file.path));
+    let picture = match &file.bytes {
+        Some(bytes) => Picture::Bytes(bytes.to_vec()),
+        None => Picture::Path(PathBuf::from(&file.path)),
+    };
     let made = prepare::patches(&[&picture], of, pixels, params, |_| file.path.clone())?;
     let refused = || Error::Request(format!("{}: nothing was made of it", file.path));
     let patches = made.into_iter().next().ok_or_else(refused)?;
@@ -123,8 +129,11 @@ fn video(inner: &Inner, file: &MediaFile, pixels: PixelRule) -> Result<(Patches,
     let (manifest, path) = (inner.package.manifest(), Path::new(&file.path));
     let Some(params) = &manifest.video else { return Err(Error::Request(place::refusal(&file.path))) };
     let shown = |frames, sampled| ShownVideo { path: file.path.clone(), frames, sampled };
-    if !path.is_dir() {
-        let footage = Footage::open(path, params.frames, manifest, pixels, inner.isolation)?;
+    if file.bytes.is_some() || !path.is_dir() {
+        let input = file.bytes.as_deref().map_or(VideoInput::Path(path), VideoInput::Bytes);
+        let (rule, bounds) = (params.frames, &params.bounds);
+        let (sampled, frames) = sample(&file.path, input, rule, bounds, pixels, inner.isolation)?;
+        let footage = Footage { sampled, frames };
         let times = Some(Times::of(&footage.sampled));
         let (patches, place) = place::video(&footage.frames, times, manifest, &file.path)?;
         return Ok((patches, place, shown(footage.frames.len(), Some(footage.sampled))));

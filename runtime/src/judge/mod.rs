@@ -49,13 +49,13 @@ pub use plan::Pairs;
 pub use types::*;
 
 use crate::Error;
-use crate::decode::Store;
+use crate::decode::{Store, Until};
 use crate::load::Package;
 use crate::media::video::Isolation;
 use crate::preprocess::Patches;
 use crate::schedule::{Call, Class, Door, Health, Service, Station, Stats, Who, block_on};
 use crate::session::Placement;
-use crate::text::{PromptEncoder, RenderOptions};
+use crate::text::{PromptEncoder, RenderOptions, Tokenizer};
 use vision::{Seen, Vision};
 
 /// A loaded package that judges.
@@ -102,15 +102,18 @@ struct Terms {
     within: Option<Duration>,
 }
 
+#[derive(Clone)]
 struct Inner {
-    package: Package,
+    package: Arc<Package>,
     pack: Pack,
-    encoder: PromptEncoder,
+    encoder: Arc<PromptEncoder>,
     door: Door,
     /// Slots of the decoder.
     slots: usize,
     /// Answers that were read, from which others are drafted.
     answers: Arc<Store>,
+    /// Slots, and calls that may wait beside them.
+    most_calls: usize,
     /// Threads that decode and prepare pictures, and encode prompts.
     preparers: Station<()>,
     /// The thread of the vision tower; none in a package without one.
@@ -147,6 +150,12 @@ impl Judge {
     #[must_use]
     pub fn within(&self, time: Duration) -> Judge {
         Judge { terms: Terms { within: Some(time), ..self.terms }, ..self.clone() }
+    }
+
+    /// A handle whose questions are asked with another pack, by the same engine.
+    #[must_use]
+    pub fn asking(&self, pack: Pack) -> Judge {
+        Judge { inner: Arc::new(Inner { pack, ..Inner::clone(&self.inner) }), ..self.clone() }
     }
 
     /// Which of two candidates is better. Blocks.
@@ -245,10 +254,22 @@ impl Judge {
         &self,
         request: Generate,
     ) -> impl Future<Output = Result<Generation, Error>> + Send + use<> {
+        self.generate_until(request, None)
+    }
+
+    /// The same with a rule that is told every token as it is made, and may end the answer with it.
+    ///
+    /// # Errors
+    /// As [`Judge::generate`].
+    pub fn generate_until(
+        &self,
+        request: Generate,
+        until: Option<Until>,
+    ) -> impl Future<Output = Result<Generation, Error>> + Send + use<> {
         let (inner, terms, request) = (self.inner.clone(), self.terms, Arc::new(request));
         async move {
             let mut call = inner.enter(terms, Class::Single)?;
-            let generation = generate::run(&inner, &mut call, &request).await;
+            let generation = generate::run(&inner, &mut call, &request, until).await;
             call.leave(generation.is_ok());
             generation
         }
@@ -267,6 +288,16 @@ impl Judge {
     /// The manifest of the package.
     pub fn manifest(&self) -> &Manifest {
         self.inner.package.manifest()
+    }
+
+    /// The tokenizer of the package, which tells what a token spells.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        self.inner.encoder.tokenizer()
+    }
+
+    /// Most calls that may be at work or wait; one more is refused.
+    pub fn most_calls(&self) -> usize {
+        self.inner.most_calls
     }
 
     /// The pack that questions are asked with.

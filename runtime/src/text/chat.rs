@@ -1,6 +1,7 @@
 //! Chats: the messages file as callers write it, and the prompt that is made of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rewardrt_models::prompt::segment::MediaKind;
 use serde::de::value::SeqAccessDeserializer;
@@ -125,8 +126,11 @@ pub enum ChatError {
 pub struct MediaFile {
     /// What it is.
     pub kind: MediaKind,
-    /// Path as written; relative ones count from the folder of the messages file.
+    /// Path as written; relative ones count from the folder of the messages file. Where the contents are given, what
+    /// errors call them.
     pub path: String,
+    /// The contents of the file. Nothing is opened then.
+    pub bytes: Option<Arc<[u8]>>,
 }
 
 /// A parsed messages file: the prompt, and the media of its slots in order.
@@ -197,7 +201,7 @@ impl WireContent {
             WireContent::Parts(parts) => parts,
         };
         let mut slot = |kind, path| {
-            media.push(MediaFile { kind, path });
+            media.push(MediaFile { kind, path, bytes: None });
             media.len() - 1
         };
         Content::Parts(
@@ -254,7 +258,7 @@ mod tests {
         check(r#"[{"role":"user","content":"hi"}]"#, r#"Message { role: User, content: Plain("hi") }"#);
         check(
             r#"[{"role":"user","content":[{"type":"image","path":"a"},{"type":"text","text":"t"},{"type":"video","path":"b"}]}]"#,
-            r#"Parts([Image(0), Text("t"), Video(1)]) }], media: [MediaFile { kind: Image, path: "a" }, MediaFile { kind: Video, path: "b" }]"#,
+            r#"Parts([Image(0), Text("t"), Video(1)]) }], media: [MediaFile { kind: Image, path: "a", bytes: None }, MediaFile { kind: Video, path: "b", bytes: None }]"#,
         );
     }
 

@@ -29,6 +29,7 @@ pub(crate) mod question;
 pub(crate) mod rank;
 pub(crate) mod sampling;
 pub(crate) mod score;
+pub(crate) mod serve;
 
 /// What every command is given.
 pub(crate) struct Context<'a> {
