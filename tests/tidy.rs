@@ -18,7 +18,7 @@ const LONGEST_FILE: usize = 600;
 /// Families are described in `models/`; the compiler and the engine know none of them.
 const FAMILIES: [&str; 4] = ["qwen", "llava", "internvl", "siglip"];
 /// The crates with rooms of their own.
-const CRATES: [&str; 4] = ["models", "export", "runtime", "runtime/cli"];
+const CRATES: [&str; 5] = ["models", "export", "runtime", "runtime/cli", "runtime/server"];
 /// What git ignores, and git's own folder.
 const NOT_OURS: [&str; 5] = [".git", "target", "vendor", ".demo", ".golden"];
 /// How many dependencies may share one line of reason.

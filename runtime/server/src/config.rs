@@ -1,10 +1,15 @@
 //! Every setting of the server, in one table: the file, the environment, the flags, `--print-config` and the docs come from
 //! it.
 
+mod value;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rewardrt::judge::{DEFAULT_QUEUE, DEFAULT_SLOTS, DEFAULT_TOKENS, DEFAULT_VISION_CACHE};
+
+pub use value::LogFormat;
+use value::Value;
 
 /// What an environment variable of a setting begins with; the key follows in capitals.
 pub const ENVIRONMENT: &str = "REWARDRT_SERVE_";
@@ -44,94 +49,6 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether it must not be seen: it has no flag, and is printed as `hidden`.
     pub secret: bool,
-}
-
-/// A value that can be read from text and printed as TOML.
-trait Value: Sized {
-    fn read(text: &str) -> Result<Self, String>;
-    fn print(&self) -> String;
-}
-
-impl Value for usize {
-    fn read(text: &str) -> Result<usize, String> {
-        text.parse().map_err(|_| "give a whole number, 0 or more".to_owned())
-    }
-
-    fn print(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for bool {
-    fn read(text: &str) -> Result<bool, String> {
-        text.parse().map_err(|_| "give true or false".to_owned())
-    }
-
-    fn print(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for String {
-    fn read(text: &str) -> Result<String, String> {
-        Ok(text.to_owned())
-    }
-
-    fn print(&self) -> String {
-        // What JSON escapes, TOML reads.
-        serde_json::Value::from(self.as_str()).to_string()
-    }
-}
-
-impl Value for Option<PathBuf> {
-    fn read(text: &str) -> Result<Self, String> {
-        Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
-    }
-
-    fn print(&self) -> String {
-        self.as_ref().map_or_else(String::new, |path| path.display().to_string()).print()
-    }
-}
-
-impl Value for SocketAddr {
-    fn read(text: &str) -> Result<SocketAddr, String> {
-        let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-        let address = local.as_deref().unwrap_or(text);
-        address
-            .parse()
-            .map_err(|_| "give an address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
-    }
-
-    fn print(&self) -> String {
-        self.to_string().print()
-    }
-}
-
-impl Value for LogFormat {
-    fn read(text: &str) -> Result<LogFormat, String> {
-        match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("give text or json".to_owned()),
-        }
-    }
-
-    fn print(&self) -> String {
-        let name = match self {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        };
-        name.to_owned().print()
-    }
-}
-
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 /// A key as a flag is written.

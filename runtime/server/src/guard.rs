@@ -223,3 +223,39 @@ impl http_body::Body for Recorded {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_of_a_handler_is_caught() {
+        assert_eq!(caught(async { 7 }).await, Some(7));
+        let fault = async {
+            tokio::task::yield_now().await;
+            panic!("a fault");
+        };
+        assert_eq!(caught::<()>(fault).await, None);
+    }
+
+    #[test]
+    fn a_name_that_a_caller_brings_is_plain_and_short() {
+        assert!(is_name("a-B_9.x") && is_name(&"x".repeat(64)));
+        assert!(!is_name("") && !is_name(&"x".repeat(65)) && !is_name("a b") && !is_name("a\u{e9}"));
+    }
+
+    #[test]
+    fn a_deadline_is_a_number_of_milliseconds() {
+        let read = |value: &'static str| {
+            deadline(&HeaderMap::from_iter([(
+                DEADLINE.parse::<header::HeaderName>().unwrap(),
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(read("1500"), Ok(Some(Duration::from_millis(1500))));
+        assert_eq!(deadline(&HeaderMap::new()), Ok(None));
+        for value in ["", "-1", "1.5", "soon", "99999999999999999999999"] {
+            assert_eq!(read(value).unwrap_err().param.as_deref(), Some(DEADLINE), "{value}");
+        }
+    }
+}

@@ -1,13 +1,16 @@
 //! Chats in the form that OpenAI's clients write. Fields that would change the answer and are not there are refused by
 //! name; fields that say what is done anyway are accepted.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rewardrt::judge::Sampling;
 use rewardrt::text::MAX_CHAT_PARTS;
 use rewardrt::text::chat::{Chat, Content, MediaFile, Message, Part, Role};
 use rewardrt_models::prompt::segment::MediaKind;
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::media::Media;
@@ -78,11 +81,32 @@ struct Said {
     content: Body,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a text, or a list of parts of type text, image_url or video_url")]
 enum Body {
     Plain(String),
     Parts(Vec<Piece>),
+}
+
+/// By hand, because an untagged enum would answer every mistake inside a part in the same words.
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body, D::Error> {
+        struct TextOrParts;
+        impl<'de> Visitor<'de> for TextOrParts {
+            type Value = Body;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of parts of type text, image_url or video_url")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Body, E> {
+                Ok(Body::Plain(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Body, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Body::Parts)
+            }
+        }
+        deserializer.deserialize_any(TextOrParts)
+    }
 }
 
 #[derive(Deserialize)]
@@ -323,6 +347,9 @@ mod tests {
         check(r#","top_logprobs":5"#, "/top_logprobs");
         check(r#","response_format":{"type":"json_object"}"#, "/response_format");
         check(r#","presence_penalty":0.5"#, "/presence_penalty");
+        let part = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a","colour":1}]}]}"#;
+        let error = serde_json::from_str::<Complete>(part).err().unwrap().to_string();
+        assert!(error.contains("unknown field `colour`"), "{error}");
         check(r#","tools":[]"#, "unknown field `tools`");
         check(r#","logit_bias":{}"#, "unknown field `logit_bias`");
         check(r#","temperature":-1"#, "/temperature give 0 to 100");
