@@ -140,12 +140,14 @@ fn an_engine_that_hangs_ends_the_server() {
     let gate = Gate::default();
     let server = Running::new(judge(1, 2, &gate), Config { step_seconds: 1, ..Config::default() });
     let waiting = server.connect(posted("/v1/compare", "", &pair(50, 1).to_string()).as_bytes());
+    // Its last handle waits for the engine.
+    let judge = server.judge.clone();
     match server.ended() {
         Ended::Fault { reason } => assert!(reason.contains("over the limit of 1000 ms"), "{reason}"),
         other => panic!("{other:?}"),
     }
     gate.open();
-    drop(waiting);
+    drop((waiting, judge));
 }
 
 /// F9, D7: heads and bodies that do not come, and answers that are not taken, end their connections.
@@ -177,7 +179,7 @@ fn requests_over_the_limits_are_refused() {
         "POST /v1/compare HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
         format!("800\r\n{}\r\n", "x".repeat(2048)).repeat(3)
     );
-    server.send(&chunked).is(429, "busy");
+    server.send(&chunked).is(413, "body_too_large");
     let long = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!([431, 0].contains(&server.send(&long).status));
     let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: x\r\n".repeat(80));
@@ -225,11 +227,13 @@ fn a_server_that_is_told_twice_ends_at_once() {
     let server = Running::new(judge(1, 2, &gate), Config::default());
     let taken = server.connect(posted("/v1/compare", "", &pair(50, 1).to_string()).as_bytes());
     server.until("it is taken", |stats| stats.calls == 1);
+    // Its last handle waits for the engine.
+    let judge = server.judge.clone();
     server.handle.drain();
     server.handle.end();
     assert_eq!(server.ended(), Ended::Abandoned { requests: 1 });
     gate.open();
-    drop(taken);
+    drop((taken, judge));
 }
 
 #[test]
@@ -238,10 +242,11 @@ fn the_time_for_requests_at_work_is_bounded() {
     let server = Running::new(judge(1, 2, &gate), Config { grace_seconds: 1, ..Config::default() });
     let taken = server.connect(posted("/v1/compare", "", &pair(50, 1).to_string()).as_bytes());
     server.until("it is taken", |stats| stats.calls == 1);
+    let judge = server.judge.clone();
     server.handle.drain();
     assert_eq!(server.ended(), Ended::Abandoned { requests: 1 });
     gate.open();
-    drop(taken);
+    drop((taken, judge));
 }
 
 /// D5: every route but the probes and the page asks for a token, and so does what is no route.

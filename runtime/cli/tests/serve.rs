@@ -90,9 +90,12 @@ fn the_built_in_model_answers_over_http_as_on_the_command_line_and_ends_by_a_sig
     let (a, b) = (example("0004a.png"), example("0004b.png"));
     let args = ["compare", "--json", "--quiet", "--prompt", PROMPT, a.to_str().unwrap(), b.to_str().unwrap()];
     let expected: Value = serde_json::from_slice(&rewardrt(&args).output().unwrap().stdout).unwrap();
-    for field in ["winner", "status", "p_first", "report", "text", "model", "pack"] {
+    for field in ["winner", "status", "report", "text", "model", "pack"] {
         assert_eq!(got[field], expected[field], "{field}");
     }
+    // How many tokens a run verifies depends on time, and with it the last bits of floats.
+    let p = |verdict: &Value| verdict["p_first"].as_f64().unwrap();
+    assert!((p(&got) - p(&expected)).abs() < 1e-6, "{} {}", p(&got), p(&expected));
     assert_eq!(serving.ended(), Some(0));
 }
 

@@ -8,6 +8,8 @@ use crate::error::ApiError;
 
 /// Most characters of a name in a message: names of fields are the caller's, and may be long.
 const MOST_NAME: usize = 64;
+/// Messages of the parser that name a field.
+const NAMING: [&str; 3] = ["unknown field `", "missing field `", "duplicate field `"];
 
 /// A request from the bytes of a body.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -23,7 +25,15 @@ pub(super) fn of_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError>
 }
 
 fn refused(path: &Path, error: &serde_json::Error) -> ApiError {
-    refused_at(&pointer(path), error)
+    let (mut at, message) = (pointer(path), error.to_string());
+    // A field that is there twice, or not at all, is no place of the path.
+    if let Some(name) = NAMING.iter().find_map(|kind| named(&message, kind)) {
+        let step = format!("/{}", escaped(name));
+        if !at.ends_with(&step) {
+            at += &step;
+        }
+    }
+    refused_at(&at, error)
 }
 
 fn refused_at(pointer: &str, error: &serde_json::Error) -> ApiError {
@@ -34,10 +44,14 @@ fn refused_at(pointer: &str, error: &serde_json::Error) -> ApiError {
 fn pointer(path: &Path) -> String {
     let step = |segment: &Segment| match segment {
         Segment::Seq { index } => format!("/{index}"),
-        Segment::Map { key } => format!("/{}", shortened(key).replace('~', "~0").replace('/', "~1")),
+        Segment::Map { key } => format!("/{}", escaped(key)),
         Segment::Enum { .. } | Segment::Unknown => String::new(),
     };
     path.iter().map(step).collect()
+}
+
+fn escaped(key: &str) -> String {
+    shortened(key).replace('~', "~0").replace('/', "~1")
 }
 
 fn shortened(text: &str) -> String {
@@ -47,14 +61,9 @@ fn shortened(text: &str) -> String {
 
 /// What the parser said, without values: those are the caller's, and an answer may be written into a log.
 fn said(message: &str) -> String {
-    for kind in ["unknown field `", "missing field `", "duplicate field `"] {
-        if let Some(rest) = message.strip_prefix(kind) {
-            // The name ends where what is known begins; it may hold anything.
-            let name = rest
-                .rfind("`, expected ")
-                .or_else(|| rest.rfind("` at line "))
-                .map_or(rest, |at| &rest[..at]);
-            return format!("{kind}{}`", shortened(name.trim_end_matches('`')));
+    for kind in NAMING {
+        if let Some(name) = named(message, kind) {
+            return format!("{kind}{}`", shortened(name));
         }
     }
     for kind in ["invalid type", "invalid value", "invalid length", "unknown variant"] {
@@ -64,6 +73,16 @@ fn said(message: &str) -> String {
         }
     }
     message.chars().take(200).collect()
+}
+
+/// The field that a message of this kind names. It ends where what is known begins, as it may hold anything.
+fn named<'a>(message: &'a str, kind: &str) -> Option<&'a str> {
+    let rest = message.strip_prefix(kind)?;
+    let end = rest
+        .rfind("`, expected ")
+        .or_else(|| rest.rfind("`, there are "))
+        .or_else(|| rest.rfind("` at line "));
+    Some(end.map_or(rest, |end| &rest[..end]).trim_end_matches('`'))
 }
 
 #[cfg(test)]
@@ -95,7 +114,7 @@ mod tests {
         check(br#"{"name":["secret"]}"#, "/name", "invalid type, expected a string");
         check(br#"{"name":"n","colour":1}"#, "/colour", "unknown field `colour`");
         check(br#"{"name":"n","name":"secret"}"#, "/name", "duplicate field `name`");
-        check(br#"{"counts":[]}"#, "", "missing field `name`");
+        check(br#"{"counts":[]}"#, "/name", "missing field `name`");
         check(br#"{"name":"n"} x"#, "", "trailing characters");
         check(b"", "", "EOF while parsing");
         check(b"\xEF\xBB\xBF{}", "", "expected value");

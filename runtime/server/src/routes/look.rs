@@ -15,10 +15,8 @@ use crate::error::ApiError;
 pub(super) const OPENAPI: &str = include_str!("../openapi.json");
 /// The judging page.
 const PAGE: &str = include_str!("../../page/index.html");
-/// What the page may load and ask: itself and this server.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-    img-src data: blob:; media-src data: blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; \
-    frame-ancestors 'none'";
+/// What the page may load and ask: nothing.
+const PAGE_POLICY: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Whether the process answers.
 pub(super) async fn livez() -> Json<Value> {
