@@ -15,6 +15,9 @@ use crate::error::ApiError;
 /// What the work ends with: the last pieces of the body.
 pub(crate) type Last = Pin<Box<dyn Future<Output = Result<Vec<Bytes>, ApiError>> + Send>>;
 
+/// Writes the refusal of work that fails on the way.
+type Failed = Box<dyn Fn(&ApiError) -> Vec<Bytes> + Send>;
+
 /// A body of pieces that come by a channel, and last ones that the work ends with.
 pub(crate) struct Live {
     pieces: UnboundedReceiver<Bytes>,
@@ -22,7 +25,7 @@ pub(crate) struct Live {
     work: Option<Last>,
     ready: VecDeque<Bytes>,
     /// What is written when the work fails on the way.
-    failed: Box<dyn Fn(&ApiError) -> Vec<Bytes> + Send>,
+    failed: Failed,
 }
 
 impl Live {

@@ -169,6 +169,9 @@ impl Wire for Complete {
     }
 }
 
+/// A field, what it says, whether that is what is done anyway, and what would be.
+type Neutral<'a> = (&'a str, &'a Option<Value>, &'a dyn Fn(&Value) -> bool, &'a str);
+
 impl Complete {
     /// Refuses what would ask for something else than is done.
     fn neutral(&self) -> Result<(), ApiError> {
@@ -182,7 +185,7 @@ impl Complete {
             value == &serde_json::json!({ "enable_thinking": false }) || value == &serde_json::json!({})
         };
         let yes: fn(&Value) -> bool = |value| value == &Value::Bool(true);
-        let table: [(&str, &Option<Value>, &dyn Fn(&Value) -> bool, &str); 15] = [
+        let table: [Neutral<'_>; 15] = [
             ("n", &self.n, &one, "1"),
             ("best_of", &self.best_of, &one, "1"),
             (
