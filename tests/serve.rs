@@ -11,6 +11,7 @@ use http::{Gate, PACK, Running, encoded, judge, pair, picture, posted};
 use rewardrt::{Comparison, Picture};
 use rewardrt_server::Config;
 use rewardrt_tests::root;
+use script::{CAPTION, Says, Stage, report};
 use serde_json::{Value, json};
 
 fn running() -> Running {
@@ -157,6 +158,19 @@ fn a_trainers_batch_is_asked_by_the_pack_or_refused() {
     let batch = json!({ "prompt": ["a", "a"], "image": [picture(), picture()] });
     let error = server.post("/compute", &batch).is(422, "not_askable");
     assert!(error["message"].as_str().unwrap().contains(PACK));
+}
+
+#[test]
+fn neighbours_of_one_prompt_are_ranked_and_rewarded() {
+    let says = |_: usize, _: &str| Says::report(report("7", "Image 1", "Image 1"));
+    let server = Running::new(Stage::new().judge("unifiedreward-flex-image", 2, says), Config::default());
+    let batch = json!({ "prompt": [CAPTION, CAPTION], "image": [picture(), picture()], "video": null });
+    let reply = server.post("/compute", &batch).json();
+    let rewards: Vec<f64> = serde_json::from_value(reply["rewards"].clone()).unwrap();
+    assert!(rewards.len() == 2 && rewards[0] > rewards[1], "{reply}");
+    let alone = json!({ "prompt": [CAPTION], "image": [picture()] });
+    assert_eq!(server.post("/compute", &alone).is(422, "group_unfit")["param"], "/prompt/0");
+    server.is_as_new();
 }
 
 /// A body is refused with this status and code at this place.
