@@ -9,6 +9,7 @@ pub mod graph;
 mod pipeline;
 pub mod quantize;
 pub mod seal;
+mod variants;
 pub mod weights;
 
 pub use pipeline::{ExportError, Options, Progress, export};

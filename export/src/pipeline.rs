@@ -11,13 +11,12 @@ use rewardrt_models::package::{
 use rewardrt_models::spec::{DecoderSpec, Head, ModelSpec, PatchPosition, VisionSpec};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::graph::{self, Plan, Policy};
+use crate::graph::Wanted;
 use crate::quantize::BlockSizeError;
 use crate::seal::{SealError, SealedPackage, Staging};
-use crate::weights::{WeightsError, Writer};
+use crate::variants::{self, Component, Variant};
+use crate::weights::{Stored, WeightsError, Writer};
 
-/// The first ONNX Runtime whose attention takes ragged chunks over a batch of slots (`query_seqlens`).
-const ONNXRUNTIME: &str = "1.32.0";
 const TOKENIZER: &str = "tokenizer.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
@@ -97,8 +96,8 @@ pub fn export(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<S
 
 /// The parts of a package that were written.
 struct Written {
-    vision: Option<Graph>,
-    decoder: Graph,
+    vision: Option<Component<Graph>>,
+    decoder: Component<Graph>,
     operators: BTreeSet<String>,
     files: Vec<FileEntry>,
 }
@@ -123,17 +122,17 @@ fn write_package(
     staging: &Staging,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Written, ExportError> {
-    let policy = Policy(options.precision);
-    let vision = spec.vision.as_ref().map(|v| graph::vision(v, policy));
-    let decoder = graph::decoder(&spec.decoder, policy);
-    let read = |plan: &Plan| -> u64 {
-        plan.wanted.iter().filter_map(|w| checkpoint.tensor(&w.weight.name)).map(|t| t.bytes()).sum()
+    let vision = variants::vision(checkpoint, spec, options.precision);
+    let decoder = variants::decoder(checkpoint, spec, options.precision);
+    let all = vision.iter().flat_map(Component::iter).chain(decoder.iter());
+    let operators = all.flat_map(|variant| variant.plan.operators()).collect();
+    let read = |component: &Component<Variant>| -> u64 {
+        let wanted = component.wanted();
+        wanted.iter().filter_map(|w| checkpoint.tensor(&w.weight.name)).map(|t| t.bytes()).sum()
     };
     let total = vision.as_ref().map_or(0, read) + read(&decoder);
     let mut writing = Writing { checkpoint, staging, progress, done: 0, total, files: Vec::new() };
-    let mut operators = decoder.operators();
-    operators.extend(vision.iter().flat_map(Plan::operators));
-    let vision = vision.map(|plan| writing.component("vision", plan)).transpose()?;
+    let vision = vision.map(|graphs| writing.component("vision", graphs)).transpose()?;
     let decoder = writing.component("decoder", decoder)?;
     let mut files = writing.files;
     files.push(staging.write(TOKENIZER, &checkpoint.tokenizer)?);
@@ -152,23 +151,39 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Streams the weights of one graph, then writes the graph.
-    fn component(&mut self, stage: &'static str, plan: Plan) -> Result<Graph, ExportError> {
-        let (file, weights) = (format!("{stage}.onnx"), format!("{stage}.weights"));
-        let tensors = plan.wanted.iter().filter_map(|w| Some((w, self.checkpoint.tensor(&w.weight.name)?)));
+    /// Streams the weights of a component's graphs once, then writes the graphs.
+    fn component(
+        &mut self,
+        stage: &'static str,
+        component: Component<Variant>,
+    ) -> Result<Component<Graph>, ExportError> {
+        let (weights, wanted) = (format!("{stage}.weights"), component.wanted());
+        let tensors = wanted.iter().filter_map(|w| Some((w, self.checkpoint.tensor(&w.weight.name)?)));
         let planned = tensors.map(|(w, t)| w.form.planned(t)).sum::<Result<u64, _>>()?;
         let mut writer = Writer::create(self.staging, &weights, planned)?;
-        let mut stored = Vec::with_capacity(plan.wanted.len());
-        for wanted in &plan.wanted {
-            stored.push(writer.store(self.checkpoint, &wanted.weight.name, wanted.form)?);
+        let mut stored: Vec<(Wanted, Stored)> = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let placed = writer.store(self.checkpoint, &wanted.weight.name, wanted.form)?;
             self.done += self.checkpoint.tensor(&wanted.weight.name).map_or(0, |t| t.bytes());
+            stored.push((wanted, placed));
             (self.progress)(Progress { stage, done: self.done, total: self.total });
         }
         self.files.push(writer.finish()?);
+        component.try_map(|variant| self.graph(variant, &weights, &stored))
+    }
+
+    fn graph(
+        &mut self,
+        variant: Variant,
+        weights: &str,
+        stored: &[(Wanted, Stored)],
+    ) -> Result<Graph, ExportError> {
+        let Variant { file, activations, onnxruntime, plan } = variant;
         let (inputs, outputs) = (plan.inputs.clone(), plan.outputs.clone());
-        let model = plan.finish(&weights, &stored);
+        let model = plan.finish(weights, stored);
         self.files.push(self.staging.write(&file, &model.encode_to_vec())?);
-        Ok(Graph { file, weights: vec![weights], inputs, outputs })
+        let (weights, onnxruntime) = (vec![weights.to_owned()], Some(onnxruntime.to_owned()));
+        Ok(Graph { file, weights, inputs, outputs, activations, onnxruntime })
     }
 }
 
@@ -184,13 +199,14 @@ fn manifest(
     };
     let name =
         options.name.clone().or_else(folder).ok_or_else(|| ExportError::Name(options.checkpoint.clone()))?;
+    let lowest = written.decoder.lowest().to_owned();
     Ok(Manifest {
         format: FORMAT,
         name,
         family: spec.family.to_owned(),
         precision: options.precision,
         source,
-        vision: spec.vision.as_ref().zip(written.vision).map(|(v, graph)| vision_component(v, graph)),
+        vision: spec.vision.as_ref().zip(written.vision).map(|(v, graphs)| vision_component(v, graphs)),
         decoder: decoder_component(&spec.decoder, written.decoder),
         scores: match &spec.decoder.head {
             Head::Vocabulary(_) => None,
@@ -204,17 +220,15 @@ fn manifest(
         chat_template: CHAT_TEMPLATE.to_owned(),
         thinking: spec.thinking,
         default_pack: options.pack.clone().unwrap_or_else(|| spec.default_pack.to_owned()),
-        requires: Requirements {
-            onnxruntime: ONNXRUNTIME.to_owned(),
-            operators: written.operators.into_iter().collect(),
-        },
+        requires: Requirements { onnxruntime: lowest, operators: written.operators.into_iter().collect() },
         files: written.files,
     })
 }
 
-fn vision_component(v: &VisionSpec, graph: Graph) -> VisionComponent {
+fn vision_component(v: &VisionSpec, graphs: Component<Graph>) -> VisionComponent {
     VisionComponent {
-        graph,
+        graph: graphs.first,
+        variants: graphs.others,
         position_side: match v.position {
             PatchPosition::Table { side, .. } => Some(side as u32),
             PatchPosition::Fixed(_) | PatchPosition::None => None,
@@ -227,10 +241,11 @@ fn vision_component(v: &VisionSpec, graph: Graph) -> VisionComponent {
     }
 }
 
-fn decoder_component(d: &DecoderSpec, graph: Graph) -> DecoderComponent {
+fn decoder_component(d: &DecoderSpec, graphs: Component<Graph>) -> DecoderComponent {
     let attention = d.attention().next();
     DecoderComponent {
-        graph,
+        graph: graphs.first,
+        variants: graphs.others,
         layers: d.attention().count() as u32,
         kv_heads: attention.map_or(0, |a| a.kv_heads as u32),
         head_dim: attention.map_or(0, |a| a.head_dim as u32),

@@ -62,7 +62,7 @@ pub enum WeightsError {
     },
     /// A weight is too large for 16 bits.
     #[error(
-        "tensor {tensor}, row {row}: a weight over 65504 does not fit fp16; export with fp32, int8, int4 or w8a8"
+        "tensor {tensor}, row {row}: a weight over 65504 does not fit fp16; export with bf16, fp32, int8, int4 or w8a8"
     )]
     Fp16Range {
         /// Name of the tensor.
@@ -90,6 +90,8 @@ pub enum Store {
     F32,
     /// 16-bit floats, rounded to nearest; a weight that would become infinite is refused.
     F16,
+    /// Brain floats, rounded to nearest; exact where the checkpoint holds them.
+    Bf16,
     /// In the element type of the checkpoint, byte for byte.
     AsIs,
     /// 8-bit codes in blocks, see [`Blocks`].
@@ -114,7 +116,7 @@ impl Store {
     pub fn rounding(self) -> Result<Option<Rounding>, BlockSizeError> {
         let blocks = |bits, size| Ok(Some(Rounding::Blocks(Blocks::new(bits, size)?)));
         match self {
-            Store::F32 | Store::F16 | Store::AsIs => Ok(None),
+            Store::F32 | Store::F16 | Store::Bf16 | Store::AsIs => Ok(None),
             Store::Int8 { block } => blocks(Bits::Eight, block),
             Store::Int4 { block } => blocks(Bits::Four, block),
             Store::Columns => Ok(Some(Rounding::Row)),
@@ -138,6 +140,7 @@ impl Store {
     fn element(self, stored: Dtype) -> DataType {
         match self {
             Store::F16 => DataType::Float16,
+            Store::Bf16 => DataType::Bfloat16,
             Store::AsIs => native(stored),
             _ => DataType::Float,
         }

@@ -19,7 +19,7 @@ use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::{AttributeProto, CONTRIB};
 use rewardrt_models::spec::{AttentionSpec, Norm};
 
-use super::decoder::{BATCHED, Place};
+use super::decoder::{Place, Rows};
 use super::{Builder, Rotation};
 impl Builder {
     /// Attention on rows `[tokens, hidden]`.
@@ -36,9 +36,11 @@ impl Builder {
         let (past_key, past_value) = (names::past_key(i), names::past_value(i));
         let mut inputs: Vec<&str> = vec![&q, &k, &v, &past_key, &past_value];
         inputs.extend([names::SEQLENS_K, names::TOTAL_SEQUENCE_LENGTH]);
-        // Rotation tables, positions, bias, sinks, cache scales and norms: none of them used.
-        inputs.extend([""; 9]);
-        inputs.push(names::QUERY_SEQLENS);
+        if place.rows == Rows::Ragged {
+            // Rotation tables, positions, bias, sinks, cache scales and norms: none of them used.
+            inputs.extend([""; 9]);
+            inputs.push(names::QUERY_SEQLENS);
+        }
         let out = format!("{path}/GroupQueryAttention");
         let outputs = [out.as_str(), &names::present_key(i), &names::present_value(i)];
         let int = AttributeProto::int;
@@ -84,7 +86,8 @@ impl Builder {
     /// Rotation of `[b, s, width]` by the rows of the rotary tables that `rows` `[b, s]` names: of the first values
     /// of each head, or of whole heads.
     pub(crate) fn rotate(&mut self, name: &str, x: &str, rows: &str, turn: Option<Rotation>) -> String {
-        let inputs = [x, rows, names::ROTARY_COS, names::ROTARY_SIN];
+        let [cos, sin] = [names::ROTARY_COS, names::ROTARY_SIN].map(|angles| self.from_f32(angles));
+        let inputs = [x, rows, &cos, &sin];
         let mut attributes = vec![AttributeProto::int("interleaved", 0)];
         if let Some(turn) = turn.filter(|turn| turn.rotary_dim < turn.head_dim) {
             // The operator takes the tables' width for half a head unless it is told the heads.
@@ -94,8 +97,8 @@ impl Builder {
         self.contrib("RotaryEmbedding", name, &inputs, attributes)
     }
 
-    /// `[b, s, width]` from rows, by the shape that the graph keeps under [`BATCHED`].
+    /// `[b, s, width]` from rows, by the shape `[b, s, -1]`.
     pub(super) fn batched(&mut self, name: &str, rows: &str) -> String {
-        self.op("Reshape", &format!("{name}.batched"), &[rows, BATCHED], vec![])
+        self.op("Reshape", &format!("{name}.batched"), &[rows, names::BATCH_SHAPE], vec![])
     }
 }

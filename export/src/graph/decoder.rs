@@ -8,20 +8,27 @@
 //! a head of scores, in the place of the head:  norm -> layer -> (act) -> layer -> ... -> scores
 //! ```
 
-use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
+use rewardrt_models::package::{Activations, Dtype};
 use rewardrt_models::spec::{DecoderLayer, DecoderSpec, DeltaNetSpec, Head, Mixer, ScoreHead, Weight};
 
 use super::{Builder, Plan, Policy, fixed, named, scale_name};
 use crate::weights::Store;
 
-/// The shape `[b, s, -1]` that attention turns rows into.
-pub(super) const BATCHED: &str = "shape.batched";
 /// The shape `[b, s]` of the run.
 pub(super) const TOKENS: &str = "shape.tokens";
 /// The float 0.
 pub(super) const ZERO: &str = "zero.float";
+
+/// Which runs the attention takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Rows of different lengths, idle ones included: `query_seqlens` tells.
+    Ragged,
+    /// One new token in every row, or one row: what libraries before 1.32 take.
+    Rectangular,
+}
 
 /// Where a mixer stands in the decoder, and how its weights are stored.
 pub(super) struct Place<'a> {
@@ -31,6 +38,8 @@ pub(super) struct Place<'a> {
     pub(super) path: &'a str,
     /// Form of its weights.
     pub(super) form: Store,
+    /// Which runs it takes.
+    pub(super) rows: Rows,
     /// Rotated part of a head.
     pub(super) rotary_dim: usize,
 }
@@ -42,10 +51,10 @@ struct FeatureRows {
     zero: String,
 }
 
-/// Compiles the decoder.
-pub fn decoder(spec: &DecoderSpec, policy: Policy) -> Plan {
+/// Compiles the decoder. Layers of a delta rule need ragged rows and 32-bit floats.
+pub fn decoder(spec: &DecoderSpec, policy: Policy, rows: Rows) -> Plan {
     let mut b = Builder::new("decoder", policy);
-    declare(&mut b, spec);
+    declare(&mut b, spec, rows);
     let (embedded, features) = embed(&mut b, spec);
     if let Some(first) = spec.delta_nets().next() {
         b.mark_columns(first.window());
@@ -62,6 +71,7 @@ pub fn decoder(spec: &DecoderSpec, policy: Policy) -> Plan {
             layer: *counter,
             path: &format!("{}.attention", layer.path),
             form: b.policy.layer(),
+            rows,
             rotary_dim: spec.position.rotary_dim as usize,
         };
         *counter += 1;
@@ -93,7 +103,7 @@ fn decoder_layer(
     (b.gated_mlp(&x, &layer.mlp, place.form), residual)
 }
 
-fn declare(b: &mut Builder, spec: &DecoderSpec) {
+fn declare(b: &mut Builder, spec: &DecoderSpec, runs: Rows) {
     let rows = || vec![named("b"), named("s")];
     b.input(names::INPUT_IDS, Dtype::I64, rows());
     b.input(names::FEATURE_ROWS, Dtype::I64, rows());
@@ -107,18 +117,26 @@ fn declare(b: &mut Builder, spec: &DecoderSpec) {
     b.input(names::ROTARY_ROWS, Dtype::I64, rows());
     b.input(names::SEQLENS_K, Dtype::I32, vec![named("b")]);
     b.input(names::TOTAL_SEQUENCE_LENGTH, Dtype::I32, vec![]);
-    b.input(names::QUERY_SEQLENS, Dtype::I32, vec![named("b")]);
+    if runs == Rows::Ragged {
+        b.input(names::QUERY_SEQLENS, Dtype::I32, vec![named("b")]);
+    }
+    if b.policy.activations != Activations::F32 {
+        b.input(names::BATCH_SHAPE, Dtype::I64, vec![fixed(3)]);
+    }
     b.input(names::LOGIT_ROWS, Dtype::I64, vec![named("n")]);
     match &spec.head {
-        Head::Vocabulary(_) => b.output(names::LOGITS, vec![named("n"), fixed(spec.vocabulary)]),
-        Head::Scores(head) => b.output(names::SCORES, vec![named("n"), fixed(head.scores.width as usize)]),
+        Head::Vocabulary(_) => b.output(names::LOGITS, Dtype::F32, vec![named("n"), fixed(spec.vocabulary)]),
+        Head::Scores(head) => {
+            b.output(names::SCORES, Dtype::F32, vec![named("n"), fixed(head.scores.width as usize)]);
+        }
     }
     for (i, a) in spec.attention().enumerate() {
         let cache = || vec![named("b"), fixed(a.kv_heads), named("c"), fixed(a.head_dim)];
-        b.input(&names::past_key(i), Dtype::F32, cache());
-        b.input(&names::past_value(i), Dtype::F32, cache());
-        b.output(&names::present_key(i), cache());
-        b.output(&names::present_value(i), cache());
+        let kept = b.policy.activations.dtype();
+        b.input(&names::past_key(i), kept, cache());
+        b.input(&names::past_value(i), kept, cache());
+        b.output(&names::present_key(i), kept, cache());
+        b.output(&names::present_value(i), kept, cache());
     }
     for (i, d) in spec.delta_nets().enumerate() {
         declare_states(b, d, i);
@@ -130,15 +148,17 @@ fn declare_states(b: &mut Builder, d: &DeltaNetSpec, i: usize) {
     let state = || vec![named("b"), fixed(d.value_heads), fixed(d.key_dim), fixed(d.value_dim)];
     b.input(&names::past_conv(i), Dtype::F32, window());
     b.input(&names::past_state(i), Dtype::F32, state());
-    b.output(&names::present_conv(i), window());
-    b.output(&names::present_state(i), state());
+    b.output(&names::present_conv(i), Dtype::F32, window());
+    b.output(&names::present_state(i), Dtype::F32, state());
 }
 
 /// Token embeddings with the vision features put in place, as rows, and where those rows are.
 fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
-    let shape = b.op("Shape", TOKENS, &[names::INPUT_IDS], vec![]);
     let rest = b.ints("shape.rest", &[1], &[-1]);
-    b.op("Concat", BATCHED, &[&shape, &rest], vec![AttributeProto::int("axis", 0)]);
+    if b.policy.activations == Activations::F32 {
+        let shape = b.op("Shape", TOKENS, &[names::INPUT_IDS], vec![]);
+        b.op("Concat", names::BATCH_SHAPE, &[&shape, &rest], vec![AttributeProto::int("axis", 0)]);
+    }
 
     let form = b.policy.embedding(spec.hidden);
     let looked_up = b.look_up(&spec.embedding, form, names::INPUT_IDS);
@@ -152,6 +172,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
     let index = b.op("Max", "feature_rows.index", &[&flat, &zero], vec![]);
     let rows = FeatureRows { mask, index, zero: b.cast_float(ZERO, &zero) };
     let seen = b.gather(names::FEATURES, &rows.index, "features.rows");
+    let seen = b.from_f32(&seen);
     let x = b.op("Where", "embedding.merged", &[&rows.mask, &seen, &text], vec![]);
     (x, rows)
 }
@@ -160,6 +181,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
 fn add_features(b: &mut Builder, rows: &FeatureRows, k: usize, x: &str) -> String {
     let name = names::deepstack(k);
     let seen = b.gather(&name, &rows.index, &format!("{name}.rows"));
+    let seen = b.from_f32(&seen);
     let masked = b.op("Where", &format!("{name}.masked"), &[&rows.mask, &seen, &rows.zero], vec![]);
     b.op("Add", &format!("{name}.added"), &[x, &masked], vec![])
 }
@@ -181,24 +203,30 @@ fn head(b: &mut Builder, spec: &DecoderSpec, block: Option<&str>, residual: &str
         }
         Head::Scores(head) => (b.score_head(&x, head), names::SCORES),
     };
-    b.op("Identity", name, &[&out], vec![]);
+    b.to_f32(name, &out);
 }
 
 impl Builder {
-    /// The layers of a head of scores on rows.
+    /// The layers of a head of scores on rows: the last of the graph, and in 32-bit floats whatever came before.
     fn score_head(&mut self, x: &str, head: &ScoreHead) -> String {
         let form = self.policy.scores();
-        head.layers.iter().fold(x.to_owned(), |x, (layer, activation)| {
+        let x = if self.policy.activations == Activations::F32 {
+            x.to_owned()
+        } else {
+            self.to_f32("head.input", x)
+        };
+        self.policy.activations = Activations::F32;
+        head.layers.iter().fold(x, |x, (layer, activation)| {
             let x = self.linear(&x, layer, form);
             activation.map_or_else(|| x.clone(), |activation| self.activation(&x, activation))
         })
     }
 
-    /// Rows of a table as 32-bit floats.
+    /// Rows of a table as the floats that the graph computes in.
     fn look_up(&mut self, table: &Weight, form: Store, rows: &str) -> String {
         let int = AttributeProto::int;
         if let Store::Int8 { block } = form {
-            let (codes, scale) = (self.table(table, form), scale_name(&table.name));
+            let (codes, scale) = (self.table(table, form), self.from_f32(&scale_name(&table.name)));
             let attributes = vec![
                 int("bits", 8),
                 int("block_size", block as i64),
@@ -209,7 +237,7 @@ impl Builder {
         }
         let stored = self.weight(table, form);
         let looked_up = self.op("Gather", "embedding", &[&stored, rows], vec![int("axis", 0)]);
-        if form == Store::F32 { looked_up } else { self.cast_float("embedding.float", &looked_up) }
+        if self.computes_in(form) { looked_up } else { self.cast_float("embedding.float", &looked_up) }
     }
 
     fn gather(&mut self, table: &str, rows: &str, name: &str) -> String {

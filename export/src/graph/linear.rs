@@ -1,7 +1,7 @@
 //! `y = x W^T + b` on rows.
 //!
 //! ```text
-//! float:      x, W (, b) -> Gemm(transB)            16-bit: W -> Cast -> Gemm
+//! float:      x, W (, b) -> Gemm(transB)            stored otherwise than computed: W -> Cast -> Gemm
 //! quantized:  x, Wq, scale (, b) -> MatMulNBits     int8 dot products (accuracy_level 4)
 //!
 //! columns:    x -> Abs -+-> ReduceMax -> + least -+-> row
@@ -35,12 +35,14 @@ impl Builder {
     /// A linear layer on `[tokens, inputs]`, giving `[tokens, outputs]`.
     pub(crate) fn linear(&mut self, x: &str, linear: &Linear, form: Store) -> String {
         let name = linear.weight.name.trim_end_matches(".weight").to_owned();
-        let bias = linear.bias.as_ref().map(|b| self.weight(b, Store::F32));
+        let bias = linear.bias.as_ref().map(|b| self.float_weight(b, Store::F32));
         match form {
             Store::Int8 { block } => self.quantized(x, &name, linear, (form, 8, block), bias),
             Store::Int4 { block } => self.quantized(x, &name, linear, (form, 4, block), bias),
             Store::Columns => self.columns(x, &name, linear, bias),
-            Store::F32 | Store::F16 | Store::AsIs => self.gemm(x, &name, &linear.weight, form, bias),
+            Store::F32 | Store::F16 | Store::Bf16 | Store::AsIs => {
+                self.gemm(x, &name, &linear.weight, form, bias)
+            }
         }
     }
 
@@ -65,7 +67,7 @@ impl Builder {
         bias: Option<String>,
     ) -> String {
         let data = self.weight(&linear.weight, form);
-        let scale = scale_name(&linear.weight.name);
+        let scale = self.from_f32(&scale_name(&linear.weight.name));
         let mut inputs = vec![x, data.as_str(), scale.as_str()];
         if let Some(bias) = &bias {
             inputs.extend(["", "", bias]);

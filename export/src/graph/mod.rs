@@ -22,10 +22,10 @@ use rewardrt_models::package::onnx::{
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType, TypeProto,
     ValueInfoProto,
 };
-use rewardrt_models::package::{Dim, Dtype, Port};
+use rewardrt_models::package::{Activations, Dim, Dtype, Port};
 use rewardrt_models::spec::Weight;
 
-pub use decoder::decoder;
+pub use decoder::{Rows, decoder};
 pub use precision::{BLOCK, Policy};
 pub use vision::vision;
 
@@ -60,12 +60,13 @@ impl Plan {
         self.graph.node.iter().map(|n| format!("{}::{}", domain(&n.domain), n.op_type)).collect()
     }
 
-    /// The model, once every wanted weight has its place in `file`: `stored` in the order of [`Plan::wanted`].
-    pub fn finish(mut self, file: &str, stored: &[Stored]) -> ModelProto {
+    /// The model, once every wanted weight has its place in `file`.
+    pub fn finish(mut self, file: &str, stored: &[(Wanted, Stored)]) -> ModelProto {
         let read: BTreeSet<&str> =
             self.graph.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
         let mut initializers = Vec::new();
-        for (wanted, stored) in self.wanted.iter().zip(stored) {
+        for wanted in &self.wanted {
+            let Some((_, stored)) = stored.iter().find(|(of, _)| of == wanted) else { continue };
             let name = &wanted.weight.name;
             let data = data_name(name, wanted.form);
             initializers.push(placed(table_name(&data), &stored.data.as_matrix(), file));
@@ -107,7 +108,7 @@ fn data_name(weight: &str, form: Store) -> String {
         Store::Int8 { .. } => format!("{weight}.q8"),
         Store::Int4 { .. } => format!("{weight}.q4"),
         Store::Columns => format!("{weight}.q8c"),
-        Store::F32 | Store::F16 | Store::AsIs => weight.to_owned(),
+        Store::F32 | Store::F16 | Store::Bf16 | Store::AsIs => weight.to_owned(),
     }
 }
 
@@ -240,22 +241,53 @@ impl Builder {
         table_name(&self.weight(weight, form))
     }
 
-    /// A weight as 32-bit floats, whatever its form: the cast of a constant is folded when the graph is loaded.
+    /// A weight as the floats that the graph computes in, whatever its form: the cast of a constant is folded when the
+    /// graph is loaded.
     pub(crate) fn float_weight(&mut self, weight: &Weight, form: Store) -> String {
         let stored = self.weight(weight, form);
-        if form == Store::F32 {
-            return stored;
-        }
-        if let Some(cast) = self.casts.get(&stored) {
+        if self.computes_in(form) { stored } else { self.cast_once(&stored) }
+    }
+
+    /// Whether weights of this form are the floats that the graph computes in.
+    pub(crate) fn computes_in(&self, form: Store) -> bool {
+        matches!(
+            (form, self.policy.activations),
+            (Store::F32, Activations::F32)
+                | (Store::F16, Activations::F16)
+                | (Store::Bf16, Activations::Bf16)
+        )
+    }
+
+    /// 32-bit floats as the floats that the graph computes in.
+    pub(crate) fn from_f32(&mut self, value: &str) -> String {
+        if self.policy.activations == Activations::F32 { value.to_owned() } else { self.cast_once(value) }
+    }
+
+    /// A value as the floats that the graph computes in, converted once however often it is used.
+    fn cast_once(&mut self, value: &str) -> String {
+        if let Some(cast) = self.casts.get(value) {
             return cast.clone();
         }
-        let cast = self.cast_float(&format!("{stored}.float"), &stored);
-        self.casts.insert(stored, cast.clone());
+        let cast = self.cast_float(&format!("{value}.float"), value);
+        self.casts.insert(value.to_owned(), cast.clone());
         cast
     }
 
+    /// A number as a float that the graph computes in.
     pub(crate) fn cast_float(&mut self, name: &str, value: &str) -> String {
-        self.op("Cast", name, &[value], vec![AttributeProto::int("to", DataType::Float as i64)])
+        let to = element(self.policy.activations.dtype());
+        self.op("Cast", name, &[value], vec![AttributeProto::int("to", to as i64)])
+    }
+
+    /// The output `name` of the graph, which is of 32-bit floats, from what it computed.
+    pub(crate) fn to_f32(&mut self, name: &str, value: &str) -> String {
+        match self.policy.activations {
+            Activations::F32 => self.op("Identity", name, &[value], vec![]),
+            Activations::F16 | Activations::Bf16 => {
+                let to = vec![AttributeProto::int("to", DataType::Float as i64)];
+                self.op("Cast", name, &[value], to)
+            }
+        }
     }
 
     /// `[tokens, width]` from anything whose last dimensions hold `width` values a token.
@@ -270,9 +302,9 @@ impl Builder {
         name.to_owned()
     }
 
-    pub(crate) fn output(&mut self, name: &str, shape: Vec<Dim>) {
-        self.graph.output.push(value_info(name, Dtype::F32, &shape));
-        self.outputs.push(Port { name: name.to_owned(), dtype: Dtype::F32, shape });
+    pub(crate) fn output(&mut self, name: &str, dtype: Dtype, shape: Vec<Dim>) {
+        self.graph.output.push(value_info(name, dtype, &shape));
+        self.outputs.push(Port { name: name.to_owned(), dtype, shape });
     }
 
     pub(crate) fn finish(self) -> Plan {
@@ -290,12 +322,19 @@ pub(crate) fn named(name: &str) -> Dim {
     Dim::Named(name.to_owned())
 }
 
-fn value_info(name: &str, dtype: Dtype, shape: &[Dim]) -> ValueInfoProto {
-    let elem_type = match dtype {
+/// An element type in the words of ONNX.
+fn element(dtype: Dtype) -> DataType {
+    match dtype {
         Dtype::F32 => DataType::Float,
+        Dtype::F16 => DataType::Float16,
+        Dtype::Bf16 => DataType::Bfloat16,
         Dtype::I64 => DataType::Int64,
         Dtype::I32 => DataType::Int32,
-    } as i32;
+    }
+}
+
+fn value_info(name: &str, dtype: Dtype, shape: &[Dim]) -> ValueInfoProto {
+    let elem_type = element(dtype) as i32;
     let dim = shape
         .iter()
         .map(|d| match d {

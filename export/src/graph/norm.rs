@@ -26,7 +26,7 @@ impl Builder {
             }
             Norm::Layer { weight, bias, eps } => {
                 let (name, g) = self.scale(weight, 0.0);
-                let b = self.weight(bias, Store::F32);
+                let b = self.float_weight(bias, Store::F32);
                 let attributes = vec![axis, AttributeProto::float("epsilon", *eps)];
                 self.op("LayerNormalization", &name, &[x, &g, &b], attributes)
             }
@@ -73,13 +73,13 @@ impl Builder {
     }
 
     fn scale(&mut self, weight: &Weight, offset: f32) -> (String, String) {
-        let g = self.weight(weight, Store::F32);
         let name = format!("{}/Norm", weight.name.trim_end_matches(".weight"));
         if offset == 0.0 {
-            return (name, g);
+            return (name, self.float_weight(weight, Store::F32));
         }
+        let g = self.weight(weight, Store::F32);
         let constant = self.floats(&format!("offset.{offset}"), &[1], &[offset]);
         let g = self.op("Add", &format!("{g}.scale"), &[&g, &constant], vec![]);
-        (name, g)
+        (name, self.from_f32(&g))
     }
 }

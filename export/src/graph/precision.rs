@@ -1,33 +1,54 @@
 //! Which weight is stored how, and why.
 //!
-//! | weight | fp32 | fp16 | int8 | int4 | w8a8 | why |
+//! Half stands for f16 at fp16 and for bf16 at bf16.
+//!
+//! | weight | fp32 | fp16, bf16 | int8 | int4 | w8a8 | why |
 //! |---|---|---|---|---|---|---|
-//! | decoder layers | f32 | f16 | 8 bit | 4 bit | columns | nearly all of the bytes that a decode step reads |
-//! | head | f32 | f16 | 8 bit | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
+//! | decoder layers | f32 | half | 8 bit | 4 bit | columns | nearly all of the bytes that a decode step reads |
+//! | head | f32 | half | 8 bit | 8 bit | 8 bit | its error falls on the logits unsoftened, and a verdict is read there |
 //! | head of scores | f32 | f32 | f32 | f32 | f32 | a few rows, and nothing after it softens its error |
-//! | vision layers | f32 | f16 | 8 bit | 8 bit | columns | 4 bits cost 27 % of the features; runs once a picture |
-//! | embedding | f32 | f16 | 8 bit | 8 bit | 8 bit | gathered by the row: memory, not time; a tied head is the same bytes |
-//! | position table | f32 | f16 | as is | as is | as is | gathered by the row, and small |
-//! | patch embedding | f32 | f16 | as is | as is | as is | first layer: its error reaches every feature; small |
-//! | decay and update of a delta rule | f32 | f16 | as is | as is | as is | a row a head: its error stays in the state |
+//! | vision layers | f32 | half | 8 bit | 8 bit | columns | 4 bits cost 27 % of the features; runs once a picture |
+//! | embedding | f32 | half | 8 bit | 8 bit | 8 bit | gathered by the row: memory, not time; a tied head is the same bytes |
+//! | position table | f32 | half | as is | as is | as is | gathered by the row, and small |
+//! | patch embedding | f32 | half | as is | as is | as is | first layer: its error reaches every feature; small |
+//! | decay and update of a delta rule | f32 | half | as is | as is | as is | a row a head: its error stays in the state |
 //! | norms, biases, convolution taps | f32 | f32 | f32 | f32 | f32 | vectors: no bytes to win |
 //!
 //! Quantized blocks are rounded symmetrically (no zero points), with one 32-bit scale for [`BLOCK`] inputs. Columns are
 //! signed 8-bit codes with one scale for each output, and their inputs are rounded to 8 bits with one scale a token.
-//! Sixteen-bit weights are computed in 32 bits on a CPU, which has no 16-bit matrix kernel.
+//! Sixteen-bit weights are computed in 32 bits on a CPU, which has no 16-bit matrix kernel. A card computes in 16 bits
+//! whatever the weights, in a graph of its own: its attention takes nothing else. Products of 8-bit columns have no
+//! kernel there, so `w8a8` has no such graph.
 
-use rewardrt_models::package::Precision;
+use rewardrt_models::package::{Activations, Precision};
 
 use crate::weights::Store;
 
 /// Inputs that share a scale. 32 halves the error of 128 at 4 bits and costs 2 bits a weight.
 pub const BLOCK: usize = 32;
 
-/// The forms of one precision.
+/// The forms of one precision, and the floats that a graph computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy(pub Precision);
+pub struct Policy {
+    /// How weights are stored.
+    pub precision: Precision,
+    /// What is computed in.
+    pub activations: Activations,
+}
 
 impl Policy {
+    /// The floats that a card computes in, for weights that the checkpoint holds in halves of this kind or, with none,
+    /// in 32 bits; absent where the package has no graph for cards.
+    pub fn card(precision: Precision, halves: Option<Activations>) -> Option<Activations> {
+        match precision {
+            Precision::Fp32 | Precision::W8a8 => None,
+            Precision::Fp16 => Some(Activations::F16),
+            Precision::Bf16 => Some(Activations::Bf16),
+            // What the model was trained in has its range: values over 65504 are usual in some families.
+            Precision::Int8 | Precision::Int4 => Some(halves.unwrap_or(Activations::F16)),
+        }
+    }
+
     /// Decoder layers.
     pub(crate) fn layer(self) -> Store {
         self.quantized(Store::Int4 { block: BLOCK }, Store::Columns)
@@ -58,17 +79,19 @@ impl Policy {
 
     /// The table of positions, the first layer, and what steers a state.
     pub(crate) fn table(self) -> Store {
-        match self.0 {
+        match self.precision {
             Precision::Fp32 => Store::F32,
             Precision::Fp16 => Store::F16,
+            Precision::Bf16 => Store::Bf16,
             Precision::Int8 | Precision::Int4 | Precision::W8a8 => Store::AsIs,
         }
     }
 
     fn quantized(self, at_int4: Store, at_w8a8: Store) -> Store {
-        match self.0 {
+        match self.precision {
             Precision::Fp32 => Store::F32,
             Precision::Fp16 => Store::F16,
+            Precision::Bf16 => Store::Bf16,
             Precision::Int8 => Store::Int8 { block: BLOCK },
             Precision::Int4 => at_int4,
             Precision::W8a8 => at_w8a8,

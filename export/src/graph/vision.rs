@@ -10,9 +10,9 @@
 //! Attention runs over one grid a batch row, or over one window of it ([`super::window`]): grids of one size share a
 //! run, and never see each other.
 
-use rewardrt_models::package::Dtype;
 use rewardrt_models::package::names;
 use rewardrt_models::package::onnx::AttributeProto;
+use rewardrt_models::package::{Activations, Dtype};
 use rewardrt_models::spec::{Merger, PatchPosition, Qkv, VisionBlock, VisionSpec, Weight};
 
 use super::{Builder, Plan, Policy, fixed, named};
@@ -64,9 +64,9 @@ fn declare(b: &mut Builder, spec: &VisionSpec) {
         b.declare_windows();
     }
     let features = || vec![named("b"), named("m"), fixed(spec.output)];
-    b.output(names::FEATURES, features());
+    b.output(names::FEATURES, Dtype::F32, features());
     for k in 0..spec.deepstack.len() {
-        b.output(&names::deepstack(k), features());
+        b.output(&names::deepstack(k), Dtype::F32, features());
     }
 }
 
@@ -86,6 +86,7 @@ fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
         b.window_shapes(spec.hidden);
     }
     let flat = b.rows("patches.rows", names::PATCHES, spec.patch_dim);
+    let flat = b.from_f32(&flat);
     let x = b.linear(&flat, &spec.patch_embedding, b.policy.table());
     match &spec.position {
         PatchPosition::Table { weight, .. } => add_table(b, spec, weight, &x),
@@ -105,7 +106,8 @@ fn add_table(b: &mut Builder, spec: &VisionSpec, table: &Weight, x: &str) -> Str
     let table = b.float_weight(table, form);
     let taps = b.op("Gather", "position.taps", &[&table, names::POSITION_INDEX], vec![int("axis", 0)]);
     let axis = b.ints("axis.2", &[1], &[2]);
-    let weight = b.op("Unsqueeze", "position.weight", &[names::POSITION_WEIGHT, &axis], vec![]);
+    let weight = b.from_f32(names::POSITION_WEIGHT);
+    let weight = b.op("Unsqueeze", "position.weight", &[&weight, &axis], vec![]);
     let weighted = b.op("Mul", "position.weighted", &[&taps, &weight], vec![]);
     let axis = b.ints("axis.1", &[1], &[1]);
     let position = b.op("ReduceSum", "position.sum", &[&weighted, &axis], vec![int("keepdims", 0)]);
@@ -185,7 +187,12 @@ fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &
         b.op("Shape", &format!("{path}.batch"), &[names::PATCHES], vec![int("start", 0), int("end", 1)]);
     let rest = b.ints("shape.features", &[2], &[-1, spec.output as i64]);
     let shape = b.op("Concat", &format!("{path}.shape"), &[&batch, &rest], vec![int("axis", 0)]);
-    b.op("Reshape", output, &[&x, &shape], vec![]);
+    if b.policy.activations == Activations::F32 {
+        b.op("Reshape", output, &[&x, &shape], vec![]);
+    } else {
+        let halves = b.op("Reshape", &format!("{output}.halves"), &[&x, &shape], vec![]);
+        b.to_f32(output, &halves);
+    }
 }
 
 /// Puts the closing row behind the features of each grid.

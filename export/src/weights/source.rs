@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::thread;
 
-use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use rewardrt_models::package::onnx::DataType;
 
 use super::{WeightsError, native};
@@ -54,6 +54,12 @@ impl Source<'_> {
                     }
                     halves.convert_from_f32_slice(&row);
                     out.extend(halves.iter().flat_map(|h| h.to_le_bytes()));
+                }
+                DataType::Bfloat16 => {
+                    if largest(&row) >= BF16_OVERFLOW {
+                        return Err(WeightsError::NotFinite { tensor: self.name.to_owned(), row: first + i });
+                    }
+                    out.extend(row.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()));
                 }
                 _ => out.extend(row.iter().flat_map(|x| x.to_le_bytes())),
             }
@@ -153,6 +159,9 @@ impl Source<'_> {
 
 /// Bits of the smallest magnitude that rounds to infinity in 16 bits: 65520, half a step above 65504.
 const FP16_OVERFLOW: u32 = 65520.0_f32.to_bits();
+
+/// Bits of the smallest magnitude that rounds to infinity as a brain float: half a step above the largest.
+const BF16_OVERFLOW: u32 = 0x7f7f_8000;
 
 /// Bits of the largest magnitude: they are ordered as the magnitudes are, with infinity and then NaN on top.
 fn largest(row: &[f32]) -> u32 {

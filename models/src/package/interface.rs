@@ -12,33 +12,39 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError::Field`] with the path of the value that the ports contradict.
     pub fn check_interface(&self) -> Result<(), ManifestError> {
+        self.decoder_graphs().try_for_each(|graph| self.check_decoder(graph))?;
+        let vision = self.vision.as_ref();
+        vision.map_or(Ok(()), |v| self.vision_graphs().try_for_each(|graph| check_vision(v, graph)))
+    }
+
+    fn check_decoder(&self, graph: &Graph) -> Result<(), ManifestError> {
         let d = &self.decoder;
         let tables = self.vision.as_ref().map_or(0, |v| v.deepstack);
-        count(&d.graph, "decoder.layers", d.layers, names::past_key)?;
-        count(&d.graph, "decoder.layers", d.layers, names::past_value)?;
-        count(&d.graph, "vision.deepstack", tables, names::deepstack)?;
+        count(graph, "decoder.layers", d.layers, names::past_key)?;
+        count(graph, "decoder.layers", d.layers, names::past_value)?;
+        count(graph, "vision.deepstack", tables, names::deepstack)?;
         for i in 0..d.layers as usize {
             for name in [names::past_key(i), names::past_value(i)] {
-                axis(&d.graph.inputs, &name, (1, d.kv_heads, "decoder.kv_heads"))?;
-                axis(&d.graph.inputs, &name, (3, d.head_dim, "decoder.head_dim"))?;
+                axis(&graph.inputs, &name, (1, d.kv_heads, "decoder.kv_heads"))?;
+                axis(&graph.inputs, &name, (3, d.head_dim, "decoder.head_dim"))?;
+                cache(graph, &name)?;
             }
         }
-        self.check_recurrent()?;
-        axis(&d.graph.inputs, names::FEATURES, (1, d.hidden, "decoder.hidden"))?;
+        self.check_recurrent(graph)?;
+        axis(&graph.inputs, names::FEATURES, (1, d.hidden, "decoder.hidden"))?;
         axis(
-            &d.graph.inputs,
+            &graph.inputs,
             names::ROTARY_COS,
             (1, d.position.rotary_dim / 2, "decoder.position.rotary_dim"),
         )?;
         match &self.scores {
-            None => axis(&d.graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary")),
-            Some(scores) => axis(&d.graph.outputs, names::SCORES, (1, scores.width, "scores.width")),
-        }?;
-        self.vision.as_ref().map_or(Ok(()), check_vision)
+            None => axis(&graph.outputs, names::LOGITS, (1, d.vocabulary, "decoder.vocabulary")),
+            Some(scores) => axis(&graph.outputs, names::SCORES, (1, scores.width, "scores.width")),
+        }
     }
 
-    fn check_recurrent(&self) -> Result<(), ManifestError> {
-        let (graph, recurrent) = (&self.decoder.graph, self.decoder.recurrent);
+    fn check_recurrent(&self, graph: &Graph) -> Result<(), ManifestError> {
+        let recurrent = self.decoder.recurrent;
         let layers = recurrent.map_or(0, |r| r.layers);
         count(graph, "decoder.recurrent.layers", layers, names::past_conv)?;
         count(graph, "decoder.recurrent.layers", layers, names::past_state)?;
@@ -55,23 +61,36 @@ impl Manifest {
 }
 
 /// What the host computes for the tower is what its graph takes.
-fn check_vision(v: &VisionComponent) -> Result<(), ManifestError> {
+fn check_vision(v: &VisionComponent, graph: &Graph) -> Result<(), ManifestError> {
     let optional = [
         ("vision.position_side", v.position_side.is_some(), names::POSITION_INDEX),
         ("vision.rotary_theta", v.rotary_theta.is_some(), names::ROTARY_COS),
         ("vision.window", v.window.is_some(), names::WINDOW_ROWS),
     ];
     for (field, present, input) in optional {
-        let taken = v.graph.inputs.iter().any(|port| port.name == input);
+        let taken = graph.inputs.iter().any(|port| port.name == input);
         if present != taken {
             let (says, has) = if present { ("is there", "no") } else { ("is absent", "an") };
             return refuse(field, format!("{says}, but the vision graph has {has} input {input}"));
         }
     }
     if v.rotary_theta.is_some() {
-        return axis(&v.graph.inputs, names::ROTARY_COS, (1, v.head_dim.div_ceil(2), "vision.head_dim"));
+        return axis(&graph.inputs, names::ROTARY_COS, (1, v.head_dim.div_ceil(2), "vision.head_dim"));
     }
     Ok(())
+}
+
+/// A cache holds the floats that its graph computes in.
+fn cache(graph: &Graph, name: &str) -> Result<(), ManifestError> {
+    let expected = graph.activations.dtype();
+    let found = graph.inputs.iter().find(|port| port.name == name).map(|port| port.dtype);
+    if found == Some(expected) {
+        return Ok(());
+    }
+    refuse(
+        "decoder.graph.activations",
+        format!("are {expected:?}, but {name} of {} is {found:?}", graph.file),
+    )
 }
 
 /// The numbered inputs are those below `n`.

@@ -6,9 +6,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::precision::Precision;
 use super::scores::Scores;
 use super::seal;
 use super::tiling::Tiling;
+use super::variant::Activations;
 use super::video::VideoProcessing;
 
 /// Version of the package format that this code writes and reads.
@@ -45,40 +47,6 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
-}
-
-/// How weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    Fp32,
-    /// 16-bit floats, computed in 32 bits on a CPU.
-    Fp16,
-    /// 8-bit integers in blocks with a scale each.
-    Int8,
-    /// 4-bit integers in blocks with a scale each.
-    Int4,
-    /// 8-bit integers with a scale for each output, multiplied by activations that are rounded to 8 bits with a scale
-    /// for each token.
-    W8a8,
-}
-
-impl Precision {
-    /// All precisions; those with float products in the order of their size.
-    pub const ALL: [Precision; 5] =
-        [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int4, Precision::W8a8];
-
-    /// The name on the command line and in the manifest.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::Fp32 => "fp32",
-            Precision::Fp16 => "fp16",
-            Precision::Int8 => "int8",
-            Precision::Int4 => "int4",
-            Precision::W8a8 => "w8a8",
-        }
-    }
 }
 
 /// The manifest of a package.
@@ -154,6 +122,10 @@ pub enum Dim {
 pub enum Dtype {
     /// 32-bit float.
     F32,
+    /// IEEE half.
+    F16,
+    /// Brain float.
+    Bf16,
     /// 64-bit integer.
     I64,
     /// 32-bit integer.
@@ -184,14 +156,23 @@ pub struct Graph {
     pub inputs: Vec<Port>,
     /// Outputs.
     pub outputs: Vec<Port>,
+    /// Floats between its operators and in its cache; 32-bit when absent.
+    #[serde(default, skip_serializing_if = "Activations::is_default")]
+    pub activations: Activations,
+    /// Lowest ONNX Runtime version that runs it; that of the package when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnxruntime: Option<String>,
 }
 
 /// The vision tower.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VisionComponent {
-    /// Its graph.
+    /// Its graph on a processor.
     pub graph: Graph,
+    /// Graphs over the same weights for other providers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Graph>,
     /// Rows and columns of the square learned position table; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position_side: Option<u32>,
@@ -213,8 +194,11 @@ pub struct VisionComponent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecoderComponent {
-    /// Its graph.
+    /// Its graph on a processor.
     pub graph: Graph,
+    /// Graphs over the same weights for other providers and other libraries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Graph>,
     /// Layers that attend, each with a key and a value cache.
     pub layers: u32,
     /// Key-value heads.
@@ -349,7 +333,7 @@ pub struct GenerationDefaults {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirements {
-    /// Lowest ONNX Runtime version, `major.minor.patch`.
+    /// Lowest ONNX Runtime version that runs any of the graphs, `major.minor.patch`.
     pub onnxruntime: String,
     /// Operators the graphs use, `domain::Name` (the default domain is `ai.onnx`).
     pub operators: Vec<String>,

@@ -7,15 +7,19 @@ mod interface;
 pub mod manifest;
 pub mod names;
 pub mod onnx;
+mod precision;
 mod scores;
 mod seal;
 mod tiling;
 mod validate;
+mod variant;
 mod video;
 
 pub use manifest::*;
+pub use precision::Precision;
 pub use scores::{Marker, PictureOrder, ReadAt, ReadError, ScoreOutput, Scores};
 pub use tiling::{Several, Tiling};
+pub use variant::{Activations, Unfit, Version, parse_version};
 pub use video::{PixelBounds, VideoProcessing, VideoShown, VideoSize};
 
 #[cfg(test)]

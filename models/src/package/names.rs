@@ -27,14 +27,15 @@
 //! | `rotary_rows` | i64 | `[b, s]` = 0 .. b*s |
 //! | `seqlens_k` | i32 | `[b]` cache length after the step, minus one |
 //! | `total_sequence_length` | i32 | `[]` upper bound of the cache length, at most `c` |
-//! | `query_seqlens` | i32 | `[b]` new tokens of the row, 0 = idle |
+//! | `query_seqlens` | i32 | `[b]` new tokens of the row, 0 = idle; without it a run has one row, or one column |
+//! | `batch_shape` | i64 | `[3]` = b, s, -1; only in graphs for cards, which then ask the processor for nothing |
 //! | `logit_rows` | i64 | `[n]` flat rows (`row * s + column`) that go through the head |
-//! | `past_key.{i}`, `past_value.{i}` | f32 | `[b, kv_heads, c, head_dim]` of the i-th layer that attends |
+//! | `past_key.{i}`, `past_value.{i}` | f32, f16, bf16 | `[b, kv_heads, c, head_dim]` of the i-th layer that attends |
 //! | `past_conv.{i}` | f32 | `[b, window, channels]` of the i-th recurrent layer: its last inputs, the newest last |
 //! | `past_state.{i}` | f32 | `[b, heads, key_dim, value_dim]` of the i-th recurrent layer |
 //! | out `logits` | f32 | `[n, vocabulary]`, of a decoder that ends in a vocabulary |
 //! | out `scores` | f32 | `[n, width]`, of one that ends in a score head; a package has one of the two |
-//! | out `present_key.{i}`, `present_value.{i}` | f32 | as the past; bound to the same memory |
+//! | out `present_key.{i}`, `present_value.{i}` | | as the past; bound to the same memory |
 //! | out `present_conv.{i}`, `present_state.{i}` | f32 | as the past; bound to other memory |
 //!
 //! The two recurrent states of a row are zero before its first token: the runtime sees to it. Padding columns and idle
@@ -70,6 +71,8 @@ pub const SEQLENS_K: &str = "seqlens_k";
 pub const TOTAL_SEQUENCE_LENGTH: &str = "total_sequence_length";
 /// New tokens of each row.
 pub const QUERY_SEQLENS: &str = "query_seqlens";
+/// Shape of a run, as rows are reshaped by it.
+pub const BATCH_SHAPE: &str = "batch_shape";
 /// Flat rows that go through the head.
 pub const LOGIT_ROWS: &str = "logit_rows";
 /// Scores over the vocabulary.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::{
     FORMAT, FileEntry, MANIFEST_FILE, MAX_FILES, Manifest, ManifestError, Recurrent, is_plain_name,
 };
+use super::variant::parse_version;
 
 impl Manifest {
     /// Refuses the first value that cannot be, by its path.
@@ -41,12 +42,25 @@ impl Manifest {
     }
 
     fn validate_references(&self, listed: &BTreeSet<&str>) -> Result<(), ManifestError> {
-        let mut named = vec![("tokenizer", &self.tokenizer), ("chat_template", &self.chat_template)];
-        named.push(("decoder.graph.file", &self.decoder.graph.file));
-        named.extend(self.decoder.graph.weights.iter().map(|w| ("decoder.graph.weights", w)));
-        if let Some(vision) = &self.vision {
-            named.push(("vision.graph.file", &vision.graph.file));
-            named.extend(vision.graph.weights.iter().map(|w| ("vision.graph.weights", w)));
+        check_version("requires.onnxruntime", Some(&self.requires.onnxruntime))?;
+        let mut named = vec![
+            ("tokenizer".to_owned(), &self.tokenizer),
+            ("chat_template".to_owned(), &self.chat_template),
+        ];
+        for (component, graphs) in [
+            ("decoder", self.decoder_graphs().collect()),
+            ("vision", self.vision_graphs().collect::<Vec<_>>()),
+        ] {
+            for (i, graph) in graphs.into_iter().enumerate() {
+                let at = if i == 0 {
+                    format!("{component}.graph")
+                } else {
+                    format!("{component}.variants[{}]", i - 1)
+                };
+                check_version(&format!("{at}.onnxruntime"), graph.onnxruntime.as_deref())?;
+                named.push((format!("{at}.file"), &graph.file));
+                named.extend(graph.weights.iter().map(|w| (format!("{at}.weights"), w)));
+            }
         }
         for (field, path) in named {
             if !listed.contains(path.as_str()) {
@@ -165,6 +179,13 @@ impl Recurrent {
         sizes.iter().try_for_each(|(field, value, most)| {
             within(&format!("decoder.recurrent.{field}"), u64::from(*value), 1, *most)
         })
+    }
+}
+
+fn check_version(field: &str, version: Option<&str>) -> Result<(), ManifestError> {
+    match version.filter(|text| parse_version(text).is_none()) {
+        None => Ok(()),
+        Some(text) => refuse(field, format!("{text:?} is no version major.minor.patch")),
     }
 }
 

@@ -102,17 +102,11 @@ Exit code 0 when models can run here, 5 otherwise.")]
     Completions(completions::CompletionsArgs),
 }
 
-/// Precisions that the contract names and this version does not write.
-const NOT_BUILT: [&str; 1] = ["bf16"];
-
-/// Reads a precision; one that is not built yet is refused by name.
+/// Reads a precision.
 pub(crate) fn precision() -> impl TypedValueParser<Value = Precision> {
-    let built = Precision::ALL.map(|p| PossibleValue::new(p.name()));
-    let later = NOT_BUILT.map(|name| PossibleValue::new(name).hide(true));
-    PossibleValuesParser::new(built.into_iter().chain(later)).try_map(|name| {
-        let names = Precision::ALL.map(Precision::name).join(", ");
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).try_map(|name| {
         let found = Precision::ALL.into_iter().find(|p| p.name() == name);
-        found.ok_or_else(|| format!("{name} is not built yet; choose one of {names}"))
+        found.ok_or_else(|| format!("{name} is not a precision"))
     })
 }
 
@@ -206,15 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn precisions_that_are_not_built_are_refused_by_name() {
+    fn precisions_are_read_by_name() {
         for precision in Precision::ALL {
             check(&format!("rewardrt export c --out p --precision {}", precision.name()), "ok");
         }
-        for name in NOT_BUILT {
-            let refusal = format!("{name} is not built yet; choose one of fp32, fp16, int8, int4, w8a8");
-            check(&format!("rewardrt export c --out p --precision {name}"), &refusal);
-        }
-        check("rewardrt export c --out p --precision fp8", "possible values: fp32, fp16, int8, int4, w8a8]");
+        let names = "possible values: fp32, fp16, bf16, int8, int4, w8a8]";
+        check("rewardrt export c --out p --precision fp8", names);
     }
 
     #[test]

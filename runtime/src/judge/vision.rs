@@ -122,7 +122,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use ndarray::Array2;
-    use rewardrt_models::package::{Graph, Resample};
+    use rewardrt_models::package::{Activations, Graph, Resample};
 
     use super::*;
     use crate::session::SessionError;
@@ -140,10 +140,17 @@ mod tests {
     }
 
     fn vision(session: Echo, cache: usize) -> Vision {
-        let graph =
-            Graph { file: String::new(), weights: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
+        let graph = Graph {
+            file: String::new(),
+            weights: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            activations: Activations::F32,
+            onnxruntime: None,
+        };
         let component = VisionComponent {
             graph,
+            variants: Vec::new(),
             position_side: None,
             head_dim: 4,
             rotary_theta: None,

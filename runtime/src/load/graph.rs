@@ -112,6 +112,8 @@ fn matches(port: &Port, value: &ValueInfoProto) -> bool {
     };
     let element = match port.dtype {
         Dtype::F32 => DataType::Float,
+        Dtype::F16 => DataType::Float16,
+        Dtype::Bf16 => DataType::Bfloat16,
         Dtype::I64 => DataType::Int64,
         Dtype::I32 => DataType::Int32,
     };

@@ -11,11 +11,12 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use rewardrt_models::package::{Graph, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, ManifestError, hex};
+use rewardrt_models::package::{
+    Graph, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, ManifestError, hex, parse_version,
+};
 use sha2::{Digest, Sha256};
 
 use crate::session::SessionError;
-use crate::session::library::parse_version;
 
 /// Why a package is refused. (Exit code 3.)
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +157,6 @@ impl Package {
     }
 
     fn graphs(&self) -> impl Iterator<Item = &Graph> {
-        let vision = self.manifest.vision.as_ref().map(|v| &v.graph);
-        std::iter::once(&self.manifest.decoder.graph).chain(vision)
+        self.manifest.decoder_graphs().chain(self.manifest.vision_graphs())
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use ndarray::Array2;
+use ort::memory::AllocationDevice;
 use rewardrt_models::package::{Graph, Manifest, Recurrent, names};
 
-use super::kv::{CacheShape, Feed, KvRunner, Names, Values};
+use super::kv::{CacheShape, Feed, KvRunner, Names, Place, Values};
+use super::open::{self, Component, Opened};
 use super::state::SlotStates;
 use super::{
     CHUNK_COLUMNS, DecoderSession, Geometry, Library, Placement, Provider, SessionError, SessionOptions,
-    StepInput, check_prefix, open,
+    StepInput, check_prefix, rectangle,
 };
 use crate::load::Package;
 
@@ -21,6 +23,8 @@ pub struct OrtDecoder {
     placement: Placement,
     /// Present when layers keep recurrent states.
     states: Option<SlotStates>,
+    /// What the graph takes.
+    takes: Takes,
     /// `0 ..` as far as any run needed.
     arange: Vec<i64>,
 }
@@ -36,14 +40,32 @@ impl OrtDecoder {
         library: &Library,
         package: &Package,
         options: &SessionOptions,
-        (slots, tokens): (usize, usize),
+        sizes: (usize, usize),
+    ) -> Result<OrtDecoder, SessionError> {
+        let place = |provider| {
+            Ok(match provider {
+                Provider::Cpu => Place::Host,
+                Provider::Cuda | Provider::TensorRt => {
+                    Place::Device(AllocationDevice::CUDA, open::copier(library, options, provider)?)
+                }
+            })
+        };
+        OrtDecoder::open_in(place, library, package, (options, sizes))
+    }
+
+    /// The same with the cache in the place that is said for a provider.
+    pub(super) fn open_in(
+        place: impl Fn(Provider) -> Result<Place, SessionError>,
+        library: &Library,
+        package: &Package,
+        (options, (slots, tokens)): (&SessionOptions, (usize, usize)),
     ) -> Result<OrtDecoder, SessionError> {
         let manifest = package.manifest();
         let geometry = geometry(manifest, slots, tokens)?;
-        let graph = &manifest.decoder.graph;
         let recurrent = manifest.decoder.recurrent;
-        let names = names_of(manifest, geometry.deepstack)?;
-        let (session, placement) = open::open(library, package, ("decoder", graph), options)?;
+        let Opened { session, placement, graph } = open::open(library, package, Component::Decoder, options)?;
+        let takes = Takes::of(graph);
+        let names = names_of(manifest, graph, (geometry.deepstack, takes))?;
         if recurrent.is_some() && placement.provider != Provider::Cpu {
             return Err(states_on_a_device(placement.provider));
         }
@@ -53,11 +75,13 @@ impl OrtDecoder {
             heads: manifest.decoder.kv_heads as usize,
             capacity: geometry.capacity(),
             head_dim: manifest.decoder.head_dim as usize,
+            floats: graph.activations,
         };
+        let place = place(placement.provider)?;
         let state_shapes = recurrent.map_or_else(Vec::new, |r| state_shapes(&r));
-        let runner = KvRunner::new(session, names, (shape, &state_shapes), placement.provider)?;
+        let runner = KvRunner::new(session, names, (shape, &state_shapes), place)?;
         let states = recurrent.map(|_| SlotStates::new(slots));
-        Ok(OrtDecoder { runner, geometry, placement, states, arange: Vec::new() })
+        Ok(OrtDecoder { runner, geometry, placement, states, takes, arange: Vec::new() })
     }
 
     /// What the decoder runs on.
@@ -79,34 +103,15 @@ impl DecoderSession for OrtDecoder {
 
     fn run(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError> {
         step.check(&self.geometry)?;
-        let (b, s, width) = (step.rows(), step.columns, self.geometry.rotary_width);
-        let table = [step.features.len() / self.geometry.hidden, self.geometry.hidden];
-        self.arange.extend(self.arange.len() as i64..(b * s) as i64);
-        let total = [total(step)];
-        let feed = |values, dims| Feed { values, dims };
-        let (grid, rotary, rows) = ([b, s], [b * s, width], [b]);
-        let wanted = [step.logit_rows.len()];
-        let mut feeds = vec![
-            feed(Values::I64(&step.ids), &grid),
-            feed(Values::I64(&step.feature_rows), &grid),
-            feed(Values::F32(&step.features), &table),
-            feed(Values::F32(&step.cos), &rotary),
-            feed(Values::F32(&step.sin), &rotary),
-            feed(Values::I64(&self.arange[..b * s]), &grid),
-            feed(Values::I32(&step.seqlens_k), &rows),
-            feed(Values::I32(&total), &[]),
-            feed(Values::I32(&step.query_seqlens), &rows),
-            feed(Values::I64(&step.logit_rows), &wanted),
-        ];
-        feeds.extend(step.deepstack.iter().map(|d| feed(Values::F32(d), &table)));
+        if self.takes.ragged {
+            return self.run_once(step);
+        }
         let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.outputs));
-        let side = match &mut self.states {
-            Some(states) => states.begin(step, &mut self.runner)?,
-            None => 0,
-        };
-        self.runner.run((step.first_slot, b), side, &feeds, &mut logits)?;
-        if let Some(states) = &mut self.states {
-            states.commit(step);
+        for part in rectangle::parts(step, &self.geometry) {
+            let rows = self.run_once(&part.step)?;
+            for (row, output) in rows.rows().into_iter().zip(part.outputs) {
+                logits.row_mut(output).assign(&row);
+            }
         }
         Ok(logits)
     }
@@ -121,6 +126,64 @@ impl DecoderSession for OrtDecoder {
 
     fn keeps_prefixes(&self) -> bool {
         self.states.is_none()
+    }
+}
+
+impl OrtDecoder {
+    /// A run of a checked step that the graph takes as it is.
+    fn run_once(&mut self, step: &StepInput) -> Result<Array2<f32>, SessionError> {
+        let (b, s, width) = (step.rows(), step.columns, self.geometry.rotary_width);
+        let table = [step.features.len() / self.geometry.hidden, self.geometry.hidden];
+        self.arange.extend(self.arange.len() as i64..(b * s) as i64);
+        let total = [total(step)];
+        let feed = |values, dims| Feed { values, dims };
+        let shape = [b as i64, s as i64, -1];
+        let (grid, rotary, rows) = ([b, s], [b * s, width], [b]);
+        let wanted = [step.logit_rows.len()];
+        let mut feeds = vec![
+            feed(Values::I64(&step.ids), &grid),
+            feed(Values::I64(&step.feature_rows), &grid),
+            feed(Values::F32(&step.features), &table),
+            feed(Values::F32(&step.cos), &rotary),
+            feed(Values::F32(&step.sin), &rotary),
+            feed(Values::I64(&self.arange[..b * s]), &grid),
+            feed(Values::I32(&step.seqlens_k), &rows),
+            feed(Values::I32(&total), &[]),
+            feed(Values::I64(&step.logit_rows), &wanted),
+        ];
+        if self.takes.ragged {
+            feeds.push(feed(Values::I32(&step.query_seqlens), &rows));
+        }
+        if self.takes.shape {
+            feeds.push(feed(Values::I64(&shape), &[3]));
+        }
+        feeds.extend(step.deepstack.iter().map(|d| feed(Values::F32(d), &table)));
+        let mut logits = Array2::zeros((step.logit_rows.len(), self.geometry.outputs));
+        let side = match &mut self.states {
+            Some(states) => states.begin(step, &mut self.runner)?,
+            None => 0,
+        };
+        self.runner.run((step.first_slot, b), side, &feeds, &mut logits)?;
+        if let Some(states) = &mut self.states {
+            states.commit(step);
+        }
+        Ok(logits)
+    }
+}
+
+/// What a decoder graph takes beside what all take.
+#[derive(Debug, Clone, Copy)]
+struct Takes {
+    /// Runs whose rows have different lengths.
+    ragged: bool,
+    /// The shape of the run, so that nothing needs to ask for it.
+    shape: bool,
+}
+
+impl Takes {
+    fn of(graph: &Graph) -> Takes {
+        let takes = |name: &str| graph.inputs.iter().any(|port| port.name == name);
+        Takes { ragged: takes(names::QUERY_SEQLENS), shape: takes(names::BATCH_SHAPE) }
     }
 }
 
@@ -166,8 +229,12 @@ fn geometry(manifest: &Manifest, slots: usize, tokens: usize) -> Result<Geometry
 }
 
 /// The graph's names in the order in which `run` feeds them.
-fn names_of(manifest: &Manifest, deepstack: usize) -> Result<Names, SessionError> {
-    let (graph, layers): (&Graph, usize) = (&manifest.decoder.graph, manifest.decoder.layers as usize);
+fn names_of(
+    manifest: &Manifest,
+    graph: &Graph,
+    (deepstack, takes): (usize, Takes),
+) -> Result<Names, SessionError> {
+    let layers = manifest.decoder.layers as usize;
     let mut fed: Vec<String> = [
         names::INPUT_IDS,
         names::FEATURE_ROWS,
@@ -177,11 +244,12 @@ fn names_of(manifest: &Manifest, deepstack: usize) -> Result<Names, SessionError
         names::ROTARY_ROWS,
         names::SEQLENS_K,
         names::TOTAL_SEQUENCE_LENGTH,
-        names::QUERY_SEQLENS,
         names::LOGIT_ROWS,
     ]
     .map(str::to_owned)
     .into();
+    let optional = [(takes.ragged, names::QUERY_SEQLENS), (takes.shape, names::BATCH_SHAPE)];
+    fed.extend(optional.iter().filter(|(taken, _)| *taken).map(|(_, name)| (*name).to_owned()));
     fed.extend((0..deepstack).map(names::deepstack));
     let keys = |i| (names::past_key(i), names::present_key(i));
     let values = |i| (names::past_value(i), names::present_value(i));

@@ -61,6 +61,24 @@ pub(crate) fn package(dir: &Path) -> Package {
     Package::open(dir).unwrap()
 }
 
+/// Writes the package into `dir` with a graph that takes no ragged rows, and opens it.
+pub(crate) fn rectangular(dir: &Path) -> Package {
+    write(dir);
+    edit_graph(dir, |model| {
+        let graph = model.graph.as_mut().unwrap();
+        graph.input.retain(|input| input.name != names::QUERY_SEQLENS);
+        let attention = graph.node.iter_mut().find(|node| node.op_type == "GroupQueryAttention").unwrap();
+        attention.input.truncate(7);
+    });
+    let mut manifest = Manifest::parse(&std::fs::read(dir.join(MANIFEST_FILE)).unwrap()).unwrap();
+    let towers = manifest.vision.as_mut().map(|vision| &mut vision.graph);
+    for graph in towers.into_iter().chain([&mut manifest.decoder.graph]) {
+        graph.inputs.retain(|port| port.name != names::QUERY_SEQLENS);
+    }
+    seal(dir, &manifest);
+    Package::open(dir).unwrap()
+}
+
 /// Writes the package into `dir`.
 pub(crate) fn write(dir: &Path) -> Manifest {
     let mut weights = Weights::default();
@@ -274,6 +292,8 @@ fn value(port: &Port) -> ValueInfoProto {
     };
     let elem_type = match port.dtype {
         Dtype::F32 => DataType::Float,
+        Dtype::F16 => DataType::Float16,
+        Dtype::Bf16 => DataType::Bfloat16,
         Dtype::I64 => DataType::Int64,
         Dtype::I32 => DataType::Int32,
     } as i32;
@@ -289,6 +309,8 @@ fn manifest(model: &ModelProto) -> Manifest {
         weights: vec![WEIGHTS.into()],
         inputs: inputs.clone(),
         outputs: outputs.clone(),
+        activations: Activations::F32,
+        onnxruntime: None,
     };
     let domain = |n: &NodeProto| if n.domain.is_empty() { "ai.onnx".to_owned() } else { n.domain.clone() };
     let body = model.graph.as_ref().unwrap();
@@ -303,6 +325,7 @@ fn manifest(model: &ModelProto) -> Manifest {
         source: Vec::new(),
         vision: Some(VisionComponent {
             graph: graph(GRAPH),
+            variants: Vec::new(),
             position_side: None,
             head_dim: 8,
             rotary_theta: Some(1e4),
@@ -313,6 +336,7 @@ fn manifest(model: &ModelProto) -> Manifest {
         scores: None,
         decoder: DecoderComponent {
             graph: graph(GRAPH),
+            variants: Vec::new(),
             layers: 1,
             kv_heads: 1,
             head_dim: HEAD as u32,

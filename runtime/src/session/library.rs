@@ -4,7 +4,6 @@
 //! reads the node placement from the raw table.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +12,9 @@ use ort::AsPointer;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
+use rewardrt_models::package::parse_version;
+
+use super::provider::Nodes;
 
 /// Environment variable with the library's path.
 pub const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -170,17 +172,15 @@ fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str
     }
 }
 
-/// Reads `major.minor.patch`, with anything after a dash or plus sign left out.
-pub(crate) fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = text.split(['-', '+']).next()?.split('.').map(|p| p.parse().ok());
-    let version = (parts.next()??, parts.next()??, parts.next()??);
-    parts.next().is_none().then_some(version)
-}
-
-/// Number of nodes by provider. The session must have been made with `session.record_ep_graph_assignment_info`.
-pub(crate) fn assigned_nodes(session: &Session) -> Result<BTreeMap<String, usize>, ort::Error> {
+/// Number of nodes by provider and operator. The session must have been made with
+/// `session.record_ep_graph_assignment_info`.
+pub(crate) fn assigned_nodes(session: &Session) -> Result<Nodes, ort::Error> {
     let api = ort::api();
-    let mut out = BTreeMap::new();
+    let text = |name: *const c_char| {
+        // SAFETY: The runtime's names end in a zero byte and live as long as the session.
+        unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
+    };
+    let mut out = Nodes::new();
     // SAFETY: The table is that of the loaded library, which has the functions since the version that `probe`
     // demands. The runtime owns both arrays and the names; they live as long as the session, which is borrowed.
     unsafe {
@@ -193,7 +193,13 @@ pub(crate) fn assigned_nodes(session: &Session) -> Result<BTreeMap<String, usize
             ort::Error::result_from_status((api.EpAssignedSubgraph_GetEpName)(graph, &mut name))?;
             let (mut nodes, mut size) = (std::ptr::null(), 0);
             ort::Error::result_from_status((api.EpAssignedSubgraph_GetNodes)(graph, &mut nodes, &mut size))?;
-            *out.entry(CStr::from_ptr(name).to_string_lossy().into_owned()).or_default() += size;
+            let operators = out.entry(text(name)).or_default();
+            for k in 0..size {
+                let mut operator: *const c_char = std::ptr::null();
+                let status = (api.EpAssignedNode_GetOperatorType)(*nodes.add(k), &mut operator);
+                ort::Error::result_from_status(status)?;
+                *operators.entry(text(operator)).or_default() += 1;
+            }
         }
     }
     Ok(out)
@@ -224,14 +230,5 @@ mod tests {
         let error = probe(&path).unwrap_err();
         assert!(matches!(&error, LibraryError::Unusable { .. }), "{error}");
         assert!(error.to_string().contains(FILE_NAME), "{error}");
-    }
-
-    #[test]
-    fn versions_are_read_whole_or_not_at_all() {
-        assert_eq!(parse_version("1.32.0"), Some((1, 32, 0)));
-        assert_eq!(parse_version("1.32.0-dev+7"), Some((1, 32, 0)));
-        for text in ["", "1.32", "1.32.x", "1.2.3.4", "v1.2.3"] {
-            assert_eq!(parse_version(text), None, "{text}");
-        }
     }
 }

@@ -107,6 +107,9 @@ impl fmt::Display for Providers {
     }
 }
 
+/// Number of nodes by the runtime's own name of the provider, and there by operator.
+pub type Nodes = BTreeMap<String, BTreeMap<String, usize>>;
+
 /// What a component really runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -114,8 +117,32 @@ pub struct Placement {
     pub component: &'static str,
     /// First provider of the list that could be used.
     pub provider: Provider,
-    /// Number of nodes by the runtime's own provider names, after its graph optimisations.
-    pub nodes: BTreeMap<String, usize>,
+    /// File of the graph that was opened.
+    pub graph: String,
+    /// Its nodes, after the runtime's graph optimisations.
+    pub nodes: Nodes,
+}
+
+impl Placement {
+    /// Number of nodes by provider.
+    pub fn counts(&self) -> BTreeMap<&str, usize> {
+        self.nodes.iter().map(|(name, operators)| (name.as_str(), operators.values().sum())).collect()
+    }
+}
+
+/// The runtime's name of the processor.
+const PROCESSOR: &str = "CPUExecutionProvider";
+/// What a processor does for a card without slowing it: numbers of a shape, known before anything is computed.
+const SHAPES: [&str; 8] = ["Cast", "Concat", "Expand", "Gather", "Range", "Reshape", "Shape", "Unsqueeze"];
+
+/// The operators that compute on the processor, when it is not among the providers; `None` when none does.
+pub(super) fn strays(nodes: &Nodes, list: &[Provider]) -> Option<String> {
+    if list.contains(&Provider::Cpu) {
+        return None;
+    }
+    let here = nodes.get(PROCESSOR)?.iter().filter(|(operator, _)| !SHAPES.contains(&operator.as_str()));
+    let named: Vec<_> = here.map(|(operator, count)| format!("{count} {operator}")).collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 #[cfg(test)]
@@ -134,6 +161,21 @@ mod tests {
     fn lists_are_read_in_order_and_print_back() {
         check("cpu", Some(&[Provider::Cpu]));
         check("tensorrt,cuda,cpu", Some(&[Provider::TensorRt, Provider::Cuda, Provider::Cpu]));
+    }
+
+    fn check_strays(processor: &[&str], list: &str, expected: Option<&str>) {
+        let here = processor.iter().map(|name| ((*name).to_owned(), 2)).collect();
+        let card = [("GroupQueryAttention".to_owned(), 3)].into();
+        let nodes = [(PROCESSOR.to_owned(), here), ("CUDAExecutionProvider".to_owned(), card)].into();
+        assert_eq!(strays(&nodes, list.parse::<Providers>().unwrap().list()).as_deref(), expected);
+    }
+
+    #[test]
+    fn only_shapes_may_stay_on_a_processor_that_was_not_asked_for() {
+        check_strays(&["Shape", "Concat"], "cuda", None);
+        check_strays(&["Shape", "QuickGelu", "Where"], "tensorrt,cuda", Some("2 QuickGelu, 2 Where"));
+        check_strays(&["QuickGelu"], "cuda,cpu", None);
+        assert_eq!(strays(&Nodes::new(), &[Provider::Cuda]), None);
     }
 
     #[test]

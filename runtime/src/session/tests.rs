@@ -1,9 +1,13 @@
 //! The real runtime on the fixture package.
 
 use ndarray::{Array2, s};
+use rewardrt_models::package::Activations;
 use rewardrt_models::spec::position::Rotary;
 
-use super::fixture::{HIDDEN, VOCABULARY, library, matrix, package, rule};
+use ort::memory::AllocationDevice;
+
+use super::fixture::{HIDDEN, VOCABULARY, library, matrix, package, rectangular, rule};
+use super::kv::Place;
 use super::*;
 
 const SLOTS: usize = 3;
@@ -12,9 +16,27 @@ const TOKENS: usize = 40;
 fn open(tokens: usize) -> OrtDecoder {
     let dir = tempfile::tempdir().unwrap();
     let package = package(dir.path());
-    let options =
-        SessionOptions { threads: std::num::NonZeroUsize::MIN, spin: false, ..SessionOptions::default() };
-    OrtDecoder::open(&library(), &package, &options, (SLOTS, tokens)).unwrap()
+    OrtDecoder::open(&library(), &package, &options(), (SLOTS, tokens)).unwrap()
+}
+
+fn options() -> SessionOptions {
+    SessionOptions { threads: std::num::NonZeroUsize::MIN, spin: false, ..SessionOptions::default() }
+}
+
+/// A decoder whose graph takes no ragged rows.
+fn open_rectangular() -> OrtDecoder {
+    let dir = tempfile::tempdir().unwrap();
+    let package = rectangular(dir.path());
+    OrtDecoder::open(&library(), &package, &options(), (SLOTS, TOKENS)).unwrap()
+}
+
+/// A decoder whose cache the runtime allocates and copies, as it does on a card, here in the processor's memory.
+fn open_on_device() -> OrtDecoder {
+    let (dir, library, options) = (tempfile::tempdir().unwrap(), library(), options());
+    let package = package(dir.path());
+    let place =
+        |provider| Ok(Place::Device(AllocationDevice::CPU, open::copier(&library, &options, provider)?));
+    OrtDecoder::open_in(place, &library, &package, (&options, (SLOTS, TOKENS))).unwrap()
 }
 
 /// One run: for each row its past and its new tokens; logits of every new token are returned, row by row.
@@ -76,6 +98,35 @@ fn ragged_rows_over_neighbouring_slots_equal_each_sequence_alone() {
     assert_close(&third.slice(s![6.., ..]).to_owned(), alone[2].slice(s![8.., ..]));
     let fourth = run(&mut decoder, 0, &[(11, chunk(0, 11, 17))]);
     assert_close(&fourth, alone[0].slice(s![11.., ..]));
+}
+
+/// Ragged runs with idle rows between others and at their ends, then a copied prefix that goes on.
+fn rows_of_all_kinds(decoder: &mut OrtDecoder) -> Vec<Array2<f32>> {
+    let (a, b, c) = (prompt(1, 17), prompt(2, 9), prompt(3, 12));
+    let mut all = vec![run(decoder, 0, &[(0, &a[..10]), (0, &b[..3]), (0, &c[..7])])];
+    all.push(run(decoder, 0, &[(10, &a[10..11]), (3, &[]), (7, &c[7..8])]));
+    all.push(run(decoder, 0, &[(11, &[]), (3, &b[3..4]), (8, &c[8..10])]));
+    all.push(run(decoder, 1, &[(4, &b[4..9]), (10, &[])]));
+    all.push(run(decoder, 0, &[(11, &a[11..12]), (9, &b[..1]), (10, &c[10..11])]));
+    decoder.copy_prefix(0, 1, 8).unwrap();
+    all.push(run(decoder, 1, &[(8, &a[8..17])]));
+    all
+}
+
+#[test]
+fn a_graph_without_ragged_rows_gives_the_same_logits() {
+    let expected = rows_of_all_kinds(&mut open(TOKENS));
+    for (got, expected) in rows_of_all_kinds(&mut open_rectangular()).iter().zip(&expected) {
+        assert_close(got, expected.view());
+    }
+}
+
+#[test]
+fn a_cache_of_a_device_is_zeroed_read_and_copied_as_one_of_the_host() {
+    let expected = rows_of_all_kinds(&mut open(TOKENS));
+    let mut decoder = open_on_device();
+    assert!((0..2).all(|block| decoder.runner().block(block).iter().all(|&v| v == 0.0)));
+    assert_eq!(rows_of_all_kinds(&mut decoder), expected);
 }
 
 #[test]
@@ -235,8 +286,17 @@ fn a_provider_that_is_not_there_is_refused_by_name_with_its_library() {
 fn falling_back_goes_along_the_list_and_is_told() {
     let placement = providers("cuda,cpu").unwrap().placement().clone();
     assert_eq!((placement.component, placement.provider), ("decoder", Provider::Cpu));
-    let nodes = placement.nodes.get("CPUExecutionProvider").copied().unwrap_or(0);
+    let nodes = placement.counts().get("CPUExecutionProvider").copied().unwrap_or(0);
     assert!(nodes >= 10, "{placement:?}");
+}
+
+#[test]
+fn floats_that_the_package_has_no_graph_in_are_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let package = package(dir.path());
+    let options = SessionOptions { activations: Some(Activations::F16), ..options() };
+    let error = OrtDecoder::open(&library(), &package, &options, (1, 8)).err().unwrap().to_string();
+    assert!(error.contains("no decoder graph") && error.contains("--precision fp16"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use ort::value::{PrimitiveTensorElementType, TensorRef};
 use rewardrt_models::package::{Dim, VisionComponent, names};
 use rewardrt_models::spec::position::GridRows;
 
-use super::{Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession, open};
+use super::open::{self, Component, Opened};
+use super::{Features, Library, Placement, SessionError, SessionOptions, VisionInput, VisionSession};
 use crate::load::Package;
 
 /// A vision graph.
@@ -36,7 +37,7 @@ impl OrtVision {
         let Some(vision) = &package.manifest().vision else {
             return Ok(None);
         };
-        let (session, placement) = open::open(library, package, ("vision", &vision.graph), options)?;
+        let Opened { session, placement, .. } = open::open(library, package, Component::Vision, options)?;
         Ok(Some(OrtVision {
             session,
             placement,

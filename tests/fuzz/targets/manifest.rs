@@ -60,7 +60,7 @@ fn outside(mut manifest: Manifest) {
 
 /// Everything in a manifest that somebody opens.
 fn paths(manifest: &Manifest) -> Vec<&str> {
-    let graphs = manifest.vision.iter().map(|v| &v.graph).chain([&manifest.decoder.graph]);
+    let graphs = manifest.vision_graphs().chain(manifest.decoder_graphs());
     let mut all: Vec<&String> = graphs.flat_map(|g| g.weights.iter().chain([&g.file])).collect();
     all.extend(manifest.files.iter().chain(&manifest.source).map(|entry| &entry.path));
     all.extend([&manifest.tokenizer, &manifest.chat_template]);

@@ -28,9 +28,10 @@ Examples:
   rewardrt export path/to/checkpoint --out judge-int4 --precision int4 --verify
   rewardrt export path/to/checkpoint --out judge --force --json
 
-fp32 holds the checkpoint's values unchanged; fp16, int8 and int4 are smaller, w8a8 is
-also faster where many tokens are read at a time, and --verify says what they cost in
-accuracy. `rewardrt doctor` says which suits this machine.";
+fp32 holds the checkpoint's values unchanged; fp16, bf16, int8 and int4 are smaller,
+w8a8 is also faster where many tokens are read at a time, and --verify says what they
+cost in accuracy. `rewardrt doctor` says which suits this machine. On a card
+(--provider cuda) run fp16, bf16, int8 and int4 packages; a processor runs all.";
 
 /// A component whose error is as large as the values themselves says nothing any more: zeros would do as well.
 const USELESS: f64 = 1.0;

@@ -59,8 +59,10 @@ fn placements(context: &Context<'_>, package: &Package) -> Result<Vec<Placement>
 }
 
 fn placement_document(placements: &[Placement]) -> Value {
-    let entry =
-        |p: &Placement| json!({ "component": p.component, "provider": p.provider.name(), "nodes": p.nodes });
+    let entry = |p: &Placement| {
+        json!({ "component": p.component, "provider": p.provider.name(), "graph": p.graph,
+            "nodes": p.counts(), "operators": p.nodes })
+    };
     placements.iter().map(entry).collect()
 }
 
@@ -91,15 +93,20 @@ fn text(package: &Package, placements: Option<&[Placement]>) -> String {
     });
     let rows = rows.into_iter().chain(scores);
     let mut out: String = rows.map(|[key, value]| format!("{key:<10} {value}\n")).collect();
-    for (name, graph) in graphs(m) {
-        out += &graph_text(name, graph);
+    for (name, graphs) in graphs(m) {
+        out += &graph_text(name, &graphs, &m.requires.onnxruntime);
     }
     let files: Vec<_> = m.files.iter().map(|f| [f.path.clone(), bytes(f.size), f.sha256.clone()]).collect();
     out += "\n";
     out += &table(["file", "size", "sha256"], &files);
     for p in placements.into_iter().flatten() {
-        let nodes: Vec<_> = p.nodes.iter().map(|(name, count)| format!("{count} on {name}")).collect();
-        out += &format!("\n{} runs on {}: nodes {}", p.component, p.provider, nodes.join(", "));
+        out += &format!("\n{} runs {} on {}", p.component, p.graph, p.provider);
+        for (name, operators) in &p.nodes {
+            let each: Vec<_> =
+                operators.iter().map(|(operator, count)| format!("{operator} {count}")).collect();
+            let count: usize = operators.values().sum();
+            out += &format!("\n  {count} nodes on {name}: {}", each.join(", "));
+        }
     }
     out
 }
@@ -108,13 +115,22 @@ fn source_bytes(manifest: &Manifest) -> u64 {
     manifest.source.iter().map(|f| f.size).sum()
 }
 
-fn graphs(manifest: &Manifest) -> impl Iterator<Item = (&'static str, &Graph)> {
-    let vision = manifest.vision.as_ref().map(|v| ("vision", &v.graph));
-    vision.into_iter().chain([("decoder", &manifest.decoder.graph)])
+/// Each component with its graphs, that for the processor and the newest library first.
+fn graphs(manifest: &Manifest) -> impl Iterator<Item = (&'static str, Vec<&Graph>)> {
+    let vision: Vec<_> = manifest.vision_graphs().collect();
+    let decoder = manifest.decoder_graphs().collect();
+    [("vision", vision), ("decoder", decoder)].into_iter().filter(|(_, graphs)| !graphs.is_empty())
 }
 
-fn graph_text(name: &str, graph: &Graph) -> String {
+/// The first graph with its ports, and what the others are for.
+fn graph_text(name: &str, graphs: &[&Graph], lowest: &str) -> String {
+    let Some((graph, others)) = graphs.split_first() else { return String::new() };
     let mut out = format!("\n{name}: {} over {}\n", graph.file, graph.weights.join(", "));
+    for graph in others {
+        let floats = format!("{:?}", graph.activations).to_lowercase();
+        let version = plain(graph.onnxruntime.as_deref().unwrap_or(lowest)).into_owned();
+        out += &format!("  or  {}: computes in {floats}, from ONNX Runtime {version} on\n", graph.file);
+    }
     for (side, ports) in [("in ", &graph.inputs), ("out", &graph.outputs)] {
         for (ports, first) in grouped(ports) {
             out += &format!("  {side} {ports}  {}\n", shape(first));
