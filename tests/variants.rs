@@ -80,7 +80,7 @@ fn graphs_for_older_libraries_give_the_same_words() -> Result<()> {
     for model in attending()? {
         let package = Exported::new(&model.join("checkpoint"), Precision::Fp32)?;
         keep(&package, |graph| !takes(graph, names::QUERY_SEQLENS))?;
-        let judge = Judge::builder().isolation(Isolation::InProcess).open(package.path())?;
+        let judge = Judge::builder().isolation(Isolation::InProcess).open(&package.path())?;
         for case in golden_cases(&model)? {
             check_words(&case, &judge, MARGIN).map_err(|e| format!("{}: {e}", model.display()))?;
         }
@@ -109,10 +109,11 @@ fn first_logits(package: &Package, case: &Golden, activations: Activations) -> R
 }
 
 /// Graphs in halves against the same package's graphs in 32 bits: what is left is the rounding of activations.
+/// Bounds are a half over what was measured on the committed models.
 #[test]
 fn graphs_in_halves_differ_from_those_in_floats_by_their_rounding() -> Result<()> {
     for model in attending()? {
-        for (precision, bound) in [(Precision::Fp16, 0.02), (Precision::Int8, 0.12), (Precision::Int4, 0.25)]
+        for (precision, bound) in [(Precision::Fp16, 0.028), (Precision::Int8, 0.1), (Precision::Int4, 0.085)]
         {
             let exported = Exported::new(&model.join("checkpoint"), precision)?;
             let package = Package::open(&exported.path())?;
@@ -240,7 +241,7 @@ fn brain_floats_are_stored_as_they_are_and_run_on_a_processor() -> Result<()> {
         let halves = DataType::Bfloat16 as i32;
         let stored = model.graph.iter().flat_map(|g| &g.initializer).filter(|t| t.data_type == halves);
         assert!(stored.count() > 5, "weights are stored as brain floats");
-        let judge = Judge::builder().isolation(Isolation::InProcess).open(package.path())?;
+        let judge = Judge::builder().isolation(Isolation::InProcess).open(&package.path())?;
         for case in golden_cases(&model_home)?.iter().take(2) {
             // Eight bits of a weight: what 32-bit checkpoints lose shows sooner than the rounding of a half.
             check_words(case, &judge, 4.0 * HALF_MARGIN)?;

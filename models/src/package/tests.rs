@@ -160,6 +160,61 @@ fn what_recurrent_layers_keep_is_told_only_where_there_are_some() {
     check("/decoder/recurrent", json!({"layers": 3}), "missing field");
 }
 
+/// The manifest of a package with several decoder graphs, each named by its file.
+fn with_variants() -> Value {
+    let mut json = manifest();
+    let graph = |file: &str, floats: &str, version: &str| {
+        json!({"file": file, "weights": ["decoder.weights"], "inputs": [], "outputs": [],
+            "activations": floats, "onnxruntime": version})
+    };
+    let variants = [
+        graph("old.onnx", "f32", "1.24.0"),
+        graph("card.onnx", "bf16", "1.32.0"),
+        graph("oldcard.onnx", "bf16", "1.24.0"),
+    ];
+    for variant in &variants {
+        let entry = json!({"path": variant["file"], "size": 3, "sha256": "a".repeat(64)});
+        json["files"].as_array_mut().unwrap().push(entry);
+    }
+    json["decoder"]["graph"]["onnxruntime"] = json!("1.32.0");
+    json["decoder"]["variants"] = json!(variants);
+    json["requires"]["onnxruntime"] = json!("1.24.0");
+    json
+}
+
+#[test]
+fn the_newest_graph_that_the_library_runs_is_chosen_in_the_floats_asked_for() {
+    use Activations::{Bf16, F16, F32};
+    let manifest = Manifest::parse(&sealed(&with_variants())).unwrap();
+    assert_eq!(Manifest::parse(&manifest.print().unwrap()).unwrap(), manifest);
+    let choose = |version: &str, floats: &[Activations]| {
+        let graphs: Vec<&Graph> = manifest.decoder_graphs().collect();
+        manifest.choose(graphs.into_iter(), version, floats).map(|graph| graph.file.as_str())
+    };
+    assert_eq!(choose("1.32.0", &[F32]), Ok("decoder.onnx"));
+    assert_eq!(choose("1.33.1", &[F16, Bf16]), Ok("card.onnx"));
+    assert_eq!(choose("1.31.1", &[F32]), Ok("old.onnx"));
+    assert_eq!(choose("1.31.1", &[F16, Bf16, F32]), Ok("oldcard.onnx"));
+    assert_eq!(choose("1.23.9", &[F32]), Err(Unfit::Version("1.24.0")));
+    assert_eq!(choose("nonsense", &[F32]), Err(Unfit::Version("1.24.0")));
+    assert_eq!(choose("1.32.0", &[F16]), Err(Unfit::Activations));
+}
+
+#[test]
+fn a_variant_names_listed_files_and_versions_only() {
+    let refused = |pointer: &str, value: Value, expected: &str| {
+        let mut json = with_variants();
+        *json.pointer_mut(pointer).unwrap() = value;
+        let error = Manifest::parse(&sealed(&json)).expect_err("the value must be refused").to_string();
+        assert!(error.contains(expected), "{error} does not name {expected}");
+    };
+    refused("/decoder/variants/1/file", json!("other.onnx"), "decoder.variants[1].file");
+    refused("/decoder/variants/0/weights/0", json!("../x"), "decoder.variants[0].weights");
+    refused("/decoder/variants/2/onnxruntime", json!("1.32"), "decoder.variants[2].onnxruntime");
+    refused("/decoder/variants/0/activations", json!("f8"), "f8");
+    refused("/requires/onnxruntime", json!("new"), "requires.onnxruntime");
+}
+
 #[test]
 fn a_file_name_cannot_leave_the_folder() {
     for name in
