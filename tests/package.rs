@@ -36,7 +36,7 @@ fn files() -> Vec<(String, usize)> {
         |e: fs::DirEntry| (e.file_name().into_string().unwrap(), e.metadata().unwrap().len() as usize);
     let mut all: Vec<_> = fs::read_dir(PACKAGE.path()).unwrap().map(|e| entry(e.unwrap())).collect();
     all.sort();
-    assert_eq!(all.len(), 7, "{all:?}");
+    assert_eq!(all.len(), 11, "{all:?}");
     all
 }
 
@@ -306,5 +306,5 @@ fn a_manifest_cannot_list_a_weight_file_outside_the_folder() {
             manifest["decoder"]["graph"]["weights"] = json!([outside]);
         });
     };
-    check(listed, &["package.json", "files[6].path"]);
+    check(listed, &["package.json", "files[10].path"]);
 }

@@ -109,9 +109,9 @@ fn pictures() -> [String; 2] {
 fn a_command_line_that_cannot_be_read_is_a_usage_error() {
     check_refusal(&["inspect", "--no-such-flag"], (2, "usage"), &["--no-such-flag"]);
     check_refusal(
-        &["export", "c", "--out", "p", "--precision", "bf16"],
+        &["export", "c", "--out", "p", "--precision", "fp8"],
         (2, "usage"),
-        &["bf16 is not built yet"],
+        &["possible values: fp32, fp16, bf16, int8, int4, w8a8"],
     );
     check_refusal(&["inspect", "--provider", "gpu"], (2, "usage"), &["cpu, cuda or tensorrt"]);
     check_refusal(&["pack", "show", "no-such-pack"], (2, "usage"), &["unifiedreward-flex-image"]);

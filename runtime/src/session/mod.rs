@@ -2,7 +2,7 @@
 //!
 //! Everything above this room sees two traits. [`decoder`] and [`vision`] keep them with ONNX Runtime, [`stub`]
 //! keeps the first with a script, so that the slot engine is tested in milliseconds. [`library`] finds and loads
-//! the shared library, [`provider`] says where the nodes run, [`open`] which of a component's graphs is opened. Unsafe code lives in [`library`] and `kv` only.
+//! the shared library, [`provider`] says where the nodes run, `open` which of a component's graphs is opened. Unsafe code lives in [`library`] and `kv` only.
 
 mod copier;
 pub mod decoder;
