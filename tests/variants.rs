@@ -138,7 +138,7 @@ fn graphs_in_halves_differ_from_those_in_floats_by_their_rounding() -> Result<()
 
 /// Only what the CUDA provider of ONNX Runtime 1.31.1 has a kernel for in both halves, by the names of the kernel
 /// classes in its library; integers and shapes stand under it too.
-const ON_CARDS: [&str; 28] = [
+const ON_CARDS: [&str; 29] = [
     "ai.onnx::Add",
     "ai.onnx::Cast",
     "ai.onnx::Concat",
@@ -161,6 +161,7 @@ const ON_CARDS: [&str; 28] = [
     "ai.onnx::Split",
     "ai.onnx::Unsqueeze",
     "ai.onnx::Where",
+    "com.microsoft::GatherBlockQuantized",
     "com.microsoft::GroupQueryAttention",
     "com.microsoft::MatMulNBits",
     "com.microsoft::MultiHeadAttention",

@@ -54,9 +54,9 @@ def weight_bytes(package, config, precision):
     manifest = json.loads((package / "package.json").read_text())
     decoder = next(entry["size"] for entry in manifest["files"] if entry["path"] == "decoder.weights")
     text = config["text_config"]
-    # With tied halves the head is the table itself.
-    shared = config["tie_word_embeddings"] and precision in ("fp16", "bf16")
-    return decoder - (0 if shared else 2 * text["vocab_size"] * text["hidden_size"])
+    # A tied head is the table itself. In blocks a weight takes a byte, and 32 of them a scale of four.
+    a_weight = 2 if precision in ("fp16", "bf16") else 1 + 4 / 32
+    return decoder - (0 if config["tie_word_embeddings"] else a_weight * text["vocab_size"] * text["hidden_size"])
 
 
 def layer_weights(config):
