@@ -86,7 +86,7 @@ impl Builder {
     /// Rotation of `[b, s, width]` by the rows of the rotary tables that `rows` `[b, s]` names: of the first values
     /// of each head, or of whole heads.
     pub(crate) fn rotate(&mut self, name: &str, x: &str, rows: &str, turn: Option<Rotation>) -> String {
-        let [cos, sin] = [names::ROTARY_COS, names::ROTARY_SIN].map(|angles| self.from_f32(angles));
+        let [cos, sin] = [names::ROTARY_COS, names::ROTARY_SIN].map(|angles| self.narrowed(angles));
         let inputs = [x, rows, &cos, &sin];
         let mut attributes = vec![AttributeProto::int("interleaved", 0)];
         if let Some(turn) = turn.filter(|turn| turn.rotary_dim < turn.head_dim) {

@@ -172,7 +172,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
     let index = b.op("Max", "feature_rows.index", &[&flat, &zero], vec![]);
     let rows = FeatureRows { mask, index, zero: b.cast_float(ZERO, &zero) };
     let seen = b.gather(names::FEATURES, &rows.index, "features.rows");
-    let seen = b.from_f32(&seen);
+    let seen = b.narrowed(&seen);
     let x = b.op("Where", "embedding.merged", &[&rows.mask, &seen, &text], vec![]);
     (x, rows)
 }
@@ -181,7 +181,7 @@ fn embed(b: &mut Builder, spec: &DecoderSpec) -> (String, FeatureRows) {
 fn add_features(b: &mut Builder, rows: &FeatureRows, k: usize, x: &str) -> String {
     let name = names::deepstack(k);
     let seen = b.gather(&name, &rows.index, &format!("{name}.rows"));
-    let seen = b.from_f32(&seen);
+    let seen = b.narrowed(&seen);
     let masked = b.op("Where", &format!("{name}.masked"), &[&rows.mask, &seen, &rows.zero], vec![]);
     b.op("Add", &format!("{name}.added"), &[x, &masked], vec![])
 }
@@ -203,7 +203,7 @@ fn head(b: &mut Builder, spec: &DecoderSpec, block: Option<&str>, residual: &str
         }
         Head::Scores(head) => (b.score_head(&x, head), names::SCORES),
     };
-    b.to_f32(name, &out);
+    b.widened(name, &out);
 }
 
 impl Builder {
@@ -213,7 +213,7 @@ impl Builder {
         let x = if self.policy.activations == Activations::F32 {
             x.to_owned()
         } else {
-            self.to_f32("head.input", x)
+            self.widened("head.input", x)
         };
         self.policy.activations = Activations::F32;
         head.layers.iter().fold(x, |x, (layer, activation)| {
@@ -226,7 +226,7 @@ impl Builder {
     fn look_up(&mut self, table: &Weight, form: Store, rows: &str) -> String {
         let int = AttributeProto::int;
         if let Store::Int8 { block } = form {
-            let (codes, scale) = (self.table(table, form), self.from_f32(&scale_name(&table.name)));
+            let (codes, scale) = (self.table(table, form), self.narrowed(&scale_name(&table.name)));
             let attributes = vec![
                 int("bits", 8),
                 int("block_size", block as i64),

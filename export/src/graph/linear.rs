@@ -67,7 +67,7 @@ impl Builder {
         bias: Option<String>,
     ) -> String {
         let data = self.weight(&linear.weight, form);
-        let scale = self.from_f32(&scale_name(&linear.weight.name));
+        let scale = self.narrowed(&scale_name(&linear.weight.name));
         let mut inputs = vec![x, data.as_str(), scale.as_str()];
         if let Some(bias) = &bias {
             inputs.extend(["", "", bias]);

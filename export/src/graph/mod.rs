@@ -259,7 +259,7 @@ impl Builder {
     }
 
     /// 32-bit floats as the floats that the graph computes in.
-    pub(crate) fn from_f32(&mut self, value: &str) -> String {
+    pub(crate) fn narrowed(&mut self, value: &str) -> String {
         if self.policy.activations == Activations::F32 { value.to_owned() } else { self.cast_once(value) }
     }
 
@@ -280,7 +280,7 @@ impl Builder {
     }
 
     /// The output `name` of the graph, which is of 32-bit floats, from what it computed.
-    pub(crate) fn to_f32(&mut self, name: &str, value: &str) -> String {
+    pub(crate) fn widened(&mut self, name: &str, value: &str) -> String {
         match self.policy.activations {
             Activations::F32 => self.op("Identity", name, &[value], vec![]),
             Activations::F16 | Activations::Bf16 => {

@@ -80,6 +80,6 @@ impl Builder {
         let g = self.weight(weight, Store::F32);
         let constant = self.floats(&format!("offset.{offset}"), &[1], &[offset]);
         let g = self.op("Add", &format!("{g}.scale"), &[&g, &constant], vec![]);
-        (name, self.from_f32(&g))
+        (name, self.narrowed(&g))
     }
 }

@@ -86,7 +86,7 @@ fn embed(b: &mut Builder, spec: &VisionSpec) -> String {
         b.window_shapes(spec.hidden);
     }
     let flat = b.rows("patches.rows", names::PATCHES, spec.patch_dim);
-    let flat = b.from_f32(&flat);
+    let flat = b.narrowed(&flat);
     let x = b.linear(&flat, &spec.patch_embedding, b.policy.table());
     match &spec.position {
         PatchPosition::Table { weight, .. } => add_table(b, spec, weight, &x),
@@ -106,7 +106,7 @@ fn add_table(b: &mut Builder, spec: &VisionSpec, table: &Weight, x: &str) -> Str
     let table = b.float_weight(table, form);
     let taps = b.op("Gather", "position.taps", &[&table, names::POSITION_INDEX], vec![int("axis", 0)]);
     let axis = b.ints("axis.2", &[1], &[2]);
-    let weight = b.from_f32(names::POSITION_WEIGHT);
+    let weight = b.narrowed(names::POSITION_WEIGHT);
     let weight = b.op("Unsqueeze", "position.weight", &[&weight, &axis], vec![]);
     let weighted = b.op("Mul", "position.weighted", &[&taps, &weight], vec![]);
     let axis = b.ints("axis.1", &[1], &[1]);
@@ -191,7 +191,7 @@ fn merge(b: &mut Builder, spec: &VisionSpec, merger: &Merger, x: &str, output: &
         b.op("Reshape", output, &[&x, &shape], vec![]);
     } else {
         let halves = b.op("Reshape", &format!("{output}.halves"), &[&x, &shape], vec![]);
-        b.to_f32(output, &halves);
+        b.widened(output, &halves);
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Json<Value> {
     let placements: Vec<Value> = judge
         .placements()
         .iter()
-        .map(|p| json!({ "component": p.component, "provider": p.provider.to_string(), "nodes": p.nodes }))
+        .map(|p| json!({ "component": p.component, "provider": p.provider.to_string(), "nodes": p.counts() }))
         .collect();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
