@@ -29,8 +29,9 @@ pub struct Form {
     scores: Scores,
 }
 
+/// A part of a report that has members or elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Report,
     Categories,
     Category,
@@ -40,7 +41,7 @@ enum Kind {
 
 impl Kind {
     /// The keys of an object; none for a list.
-    fn keys(self) -> &'static [&'static str] {
+    pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Kind::Report => &REPORT,
             Kind::Category => &CATEGORY,

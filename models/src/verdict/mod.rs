@@ -11,6 +11,7 @@ mod category;
 mod consistency;
 mod ending;
 mod form;
+mod grammar;
 mod group;
 mod judge;
 mod kinds;
@@ -26,6 +27,7 @@ pub use category::{CategoryWinner, category_letter};
 pub use consistency::{Flag, flags};
 pub use ending::Ending;
 pub use form::Form;
+pub use grammar::Grammar;
 pub use group::{
     FailedPairs, GroupError, GroupRewards, GroupRules, ItemReward, MAX_GROUP, PairOutcome, PairVerdict,
     group_rewards,

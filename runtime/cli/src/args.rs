@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use rewardrt::eval::Format;
-use rewardrt::judge::Pairs;
+use rewardrt::judge::{Constrain, Pairs};
 use rewardrt::media::PixelRule;
 use rewardrt::session::Providers;
 use rewardrt_models::package::Precision;
@@ -165,6 +165,13 @@ pub(crate) fn ending() -> impl TypedValueParser<Value = Ending> {
     })
 }
 
+/// Reads what answers are held to.
+pub(crate) fn constrain() -> impl TypedValueParser<Value = Constrain> {
+    let report =
+        PossibleValue::new("report").help("the grammar of a report that can be read and has a winner");
+    PossibleValuesParser::new([report]).map(|_| Constrain::Report)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +224,9 @@ mod tests {
         check("rewardrt generate --messages m --top-p 1.5", "in (0, 1]");
         check("rewardrt generate --messages m --top-p nan", "in (0, 1]");
         check("rewardrt compare --prompt p a b --seed 7", "--sampling");
+        check("rewardrt rank --prompt p a b --constrain report --no-speculation", "ok");
+        check("rewardrt compare --prompt p a b --constrain json", "possible values: report]");
+        check("rewardrt compare --prompt p a b --constrain report --verdict-only", "cannot be used with");
         check("rewardrt score --prompt p a --seed 7", "--sampling");
     }
 

@@ -5,6 +5,7 @@
 //! [`Engine::step`] makes one run: tokens for all that decode, or a chunk of prompts ([`Shapes`] says how the two take
 //! turns). Who calls it, and when to admit, is for the scheduler above.
 
+mod allow;
 mod check;
 mod cost;
 mod draft;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use rewardrt_models::spec::position::Positions;
 
+pub use allow::{Allow, Constraint};
 pub use draft::{Draft, Drafted, Drafts, Grounds, Guess, Lookup, Store};
 pub use engine::{Engine, Options};
 pub use pace::Shapes;
@@ -56,6 +58,8 @@ pub struct Request {
     pub patient: bool,
     /// A rule by which the answer ends before a stop token; see [`Until`].
     pub until: Option<Until>,
+    /// What the answer is held to; see [`Constraint`].
+    pub constraint: Option<Constraint>,
     /// Where drafts of the answer come from; see [`Drafts`].
     pub drafts: Option<Drafts>,
     /// Token ids whose log-probabilities are recorded at every step.
@@ -80,6 +84,7 @@ impl Request {
             stop,
             patient: false,
             until: None,
+            constraint: None,
             drafts: None,
             watch: Vec::new(),
             read: Vec::new(),
@@ -133,6 +138,12 @@ pub enum DecodeError {
         /// Tokens in the sequence when it happened.
         tokens: usize,
     },
+    /// What the answer is held to leaves no token that could be next.
+    #[error("no token of the vocabulary may follow after {tokens} tokens; ask without the constraint")]
+    NoToken {
+        /// Tokens in the sequence when it happened.
+        tokens: usize,
+    },
     /// The run failed, also with this sequence alone in it.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -172,6 +183,8 @@ pub struct Completion {
     pub rows: Vec<Vec<f32>>,
     /// Tokens of the prompt that were not read, because a slot held them.
     pub reused: usize,
+    /// Tokens that the model would have chosen otherwise, but for [`Request::constraint`].
+    pub constrained: usize,
     /// What became of drafts, and how many runs made tokens.
     pub drafted: Drafted,
     /// Time of the runs that read the prompt.

@@ -86,15 +86,19 @@ impl Sampler {
         Sampler { numbers, random, seen: penalised.iter().copied().collect() }
     }
 
-    /// The next token. The scores are finite and at least one.
-    pub(super) fn pick(&mut self, scores: &[f32]) -> u32 {
+    /// A choice of the next token. Scores are finite, or negative infinity for tokens that are not to be chosen; one at
+    /// least is finite.
+    pub(super) fn choose(&mut self, scores: &[f32]) -> u32 {
         let penalised = self.penalise(scores);
         let scores = penalised.as_deref().unwrap_or(scores);
-        let id = if self.numbers.temperature == 0.0 { best(scores) } else { self.draw(scores) };
+        if self.numbers.temperature == 0.0 { best(scores) } else { self.draw(scores) }
+    }
+
+    /// Learns which token is next.
+    pub(super) fn took(&mut self, id: u32) {
         if self.numbers.repetition_penalty != 1.0 {
             self.seen.insert(id);
         }
-        id
     }
 
     fn penalise(&self, scores: &[f32]) -> Option<Vec<f32>> {
@@ -129,8 +133,9 @@ impl Sampler {
 
 /// The tokens that may be drawn, best first, with probabilities relative to the best.
 fn keep(scores: &[f32], numbers: &Numbers) -> Vec<(u32, f64)> {
+    let open = scores.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
     let mut order: Vec<(u32, f32)> =
-        scores.iter().enumerate().map(|(id, score)| (id as u32, score / numbers.temperature)).collect();
+        open.map(|(id, score)| (id as u32, score / numbers.temperature)).collect();
     let better = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     let k = numbers.top_k as usize;
     if k > 0 && k < order.len() {
@@ -189,6 +194,14 @@ mod tests {
 
     const SAMPLED: Numbers =
         Numbers { temperature: 1.0, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: 3 };
+
+    impl Sampler {
+        fn pick(&mut self, scores: &[f32]) -> u32 {
+            let id = self.choose(scores);
+            self.took(id);
+            id
+        }
+    }
 
     fn seeded(n: Numbers) -> Sampling {
         let Numbers { temperature, top_p, top_k, repetition_penalty, seed } = n;

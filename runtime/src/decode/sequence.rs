@@ -1,5 +1,6 @@
 //! A sequence in a slot: what is known of it, and what of that the slot holds.
 
+use super::allow::{Allow, Constraint};
 use super::draft::{Ahead, Drafts};
 use super::sample::Sampler;
 use super::{Completion, Ended, Finish, Request, Ticket, Until};
@@ -11,6 +12,8 @@ pub(super) struct Sequence {
     pub(super) sampler: Sampler,
     /// The request's own rule for its end, as far as it was told of tokens.
     pub(super) ended: Option<Ended>,
+    /// What the answer is held to.
+    allow: Option<Box<dyn Allow>>,
     /// Drafts of what follows.
     pub(super) ahead: Ahead,
     /// Tokens whose keys and values are in the slot.
@@ -30,14 +33,35 @@ impl Sequence {
             watched: Vec::new(),
             rows: Vec::new(),
             reused: 0,
+            constrained: 0,
             drafted: Default::default(),
             prefill: Default::default(),
             decode: Default::default(),
         };
         let sampler = Sampler::new(request.sampling, &request.ids);
         let ended = request.until.as_ref().map(Until::start);
+        let allow = request.constraint.as_ref().map(Constraint::start);
         let ahead = Ahead::new(request.drafts.as_ref().map(|drafts: &Drafts| drafts.start(&request.ids)));
-        Sequence { ticket, sampler, ended, ahead, request, cached: 0, waits: false, made }
+        Sequence { ticket, sampler, ended, allow, ahead, request, cached: 0, waits: false, made }
+    }
+
+    /// The next token by its scores, which are finite; none when nothing is allowed.
+    pub(super) fn choose(&mut self, scores: &[f32]) -> Option<u32> {
+        let mut id = self.sampler.choose(scores);
+        if let Some(allow) = &mut self.allow {
+            if !allow.allows(id) {
+                let narrow = |(id, &score)| if allow.allows(id) { score } else { f32::NEG_INFINITY };
+                let narrowed: Vec<f32> = (0..).zip(scores).map(narrow).collect();
+                if narrowed.iter().all(|score| *score == f32::NEG_INFINITY) {
+                    return None;
+                }
+                self.made.constrained += 1;
+                id = self.sampler.choose(&narrowed);
+            }
+            allow.told(id);
+        }
+        self.sampler.took(id);
+        Some(id)
     }
 
     /// Tokens known so far: prompt and answer.

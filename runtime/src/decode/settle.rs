@@ -123,24 +123,26 @@ fn advance(
     if scores.is_empty() || scores.iter().any(|score| !score.is_finite()) {
         return Some(Err(DecodeError::NonFinite { tokens: sequence.len() }));
     }
-    let request = &sequence.request;
     let softmax = LogSoftmax::of(scores);
-    let watched: Vec<f32> = request.watch.iter().map(|&id| softmax.at(scores[id as usize])).collect();
+    let watched: Vec<f32> =
+        sequence.request.watch.iter().map(|&id| softmax.at(scores[id as usize])).collect();
     sequence.made.watched.push(watched.clone());
-    if request.max_new_tokens == 0 {
+    if sequence.request.max_new_tokens == 0 {
         return Some(Ok(Finish::Length));
     }
-    let id = sequence.sampler.pick(scores);
+    let Some(id) = sequence.choose(scores) else {
+        return Some(Err(DecodeError::NoToken { tokens: sequence.len() }));
+    };
     let logprob = softmax.at(scores[id as usize]);
     sequence.made.logprobs.push(logprob);
     sequence.made.new_ids.push(id);
     sequence.ahead.told(id);
     events.push((sequence.ticket, Event::Token { id, logprob, watched }));
-    if request.stop.contains(&id) {
+    if sequence.request.stop.contains(&id) {
         return Some(Ok(Finish::Stop));
     }
     if sequence.ended.as_mut().is_some_and(|ended| ended(id)) {
         return Some(Ok(Finish::Until));
     }
-    (sequence.made.new_ids.len() == request.max_new_tokens).then_some(Ok(Finish::Length))
+    (sequence.made.new_ids.len() == sequence.request.max_new_tokens).then_some(Ok(Finish::Length))
 }

@@ -156,6 +156,7 @@ fn assemble(inner: &Inner, comparison: &Comparison, orders: Vec<OrderResult>, ti
         pack: inner.pack.identity(),
         pixels: comparison.options.pixels,
         sampling: inner.sampling(comparison.options.sampling),
+        constrain: comparison.options.constrain,
         videos: Vec::new(),
         orders,
         usage,

@@ -54,6 +54,7 @@ pub(super) async fn run(
         max_new_tokens: asked.max_new_tokens,
         stop: manifest.tokens.eos.clone(),
         until,
+        constraint: None,
         drafts: Some(Drafts::new(|prompt| Box::new(Lookup::new(prompt, &Store::default())))),
         watch: Vec::new(),
     };

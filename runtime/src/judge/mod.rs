@@ -9,6 +9,7 @@ mod cache;
 mod candidate;
 mod clip;
 mod compare;
+mod constrain;
 mod drafter;
 mod ending;
 mod footage;

@@ -7,6 +7,7 @@ use rewardrt_models::spec::position::Span;
 use rewardrt_models::verdict::{self, CategoryWinner, Outcome, Status, Winner, judge};
 
 use super::Inner;
+use super::constrain::{self, constraint};
 use super::drafter::drafts;
 use super::ending::{finish, finish_reason, read_as, until};
 use super::place::{self, Place};
@@ -54,7 +55,7 @@ impl Ask<'_> {
         if self.options.verdict_only {
             self.inner.pack.skeleton(self.question.prompt)?;
         }
-        Ok(())
+        constrain::check(self.inner, self.options)
     }
 
     /// The prompt, with these pictures in its order.
@@ -85,6 +86,7 @@ impl Ask<'_> {
             max_new_tokens: if options.verdict_only { 0 } else { most },
             stop: inner.package.manifest().tokens.eos.clone(),
             until: until(inner, options.ending),
+            constraint: constraint(inner, options),
             drafts: Some(drafts(inner, self.question.prompt)),
             watch: asked.verdict_ids.clone(),
         };
@@ -103,6 +105,7 @@ impl Ask<'_> {
             vision_tokens: asked.prompt.vision_tokens(),
             vision_reused: reused,
             prefix_reused: done.reused,
+            constrained: done.constrained,
             ..Usage::of(&done.drafted)
         };
         if self.options.verdict_only {

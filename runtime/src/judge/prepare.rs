@@ -11,7 +11,7 @@ use rewardrt_models::spec::position::{Positions, Span};
 
 use super::types::Picture;
 use crate::Error;
-use crate::decode::{Drafts, Request, Sampling, Until};
+use crate::decode::{Constraint, Drafts, Request, Sampling, Until};
 use crate::media::{self, Limits, PixelRule, Rgb8};
 use crate::preprocess::{self, Patches};
 use crate::session::Features;
@@ -99,6 +99,7 @@ pub(super) struct Wish {
     pub(super) max_new_tokens: usize,
     pub(super) stop: Vec<u32>,
     pub(super) until: Option<Until>,
+    pub(super) constraint: Option<Constraint>,
     pub(super) drafts: Option<Drafts>,
     pub(super) watch: Vec<u32>,
 }
@@ -134,6 +135,7 @@ pub(super) fn request(
         stop: wish.stop,
         patient: false,
         until: wish.until,
+        constraint: wish.constraint,
         drafts: wish.drafts,
         watch: wish.watch,
         read: Vec::new(),

@@ -46,6 +46,7 @@ pub(super) async fn run(inner: &Arc<Inner>, call: &mut Call, item: &Arc<Item>) -
         max_new_tokens: item.options.max_new_tokens.unwrap_or(inner.pack.max_new_tokens as usize),
         stop: inner.package.manifest().tokens.eos.clone(),
         until: until(inner, item.options.ending),
+        constraint: None,
         drafts: Some(drafts(inner, &item.prompt)),
         watch: Vec::new(),
     };

@@ -105,8 +105,19 @@ pub struct CompareOptions {
     pub max_new_tokens: Option<usize>,
     /// How much of the answer is waited for.
     pub ending: Ending,
+    /// What the answer is held to; nothing when this is none.
+    pub constrain: Option<Constrain>,
     /// How files become pixels.
     pub pixels: PixelRule,
+}
+
+/// What an answer is held to while it is written. `usage.constrained` says how many choices of the model this changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Constrain {
+    /// The grammar of a report that can be read and has a winner; only a report that is cut has none then. For packs that
+    /// ask for reports.
+    Report,
 }
 
 impl CompareOptions {
@@ -178,6 +189,8 @@ pub struct Verdict {
     pub pixels: PixelRule,
     /// How tokens were chosen: greedily, or by these values and this seed.
     pub sampling: decode::Sampling,
+    /// What the answers were held to; null when they were free.
+    pub constrain: Option<Constrain>,
     /// The videos that were given as files, and which of their frames were shown.
     pub videos: Vec<PlacedVideo>,
     /// One entry an order.
@@ -259,6 +272,8 @@ pub struct Usage {
     pub vision_reused: usize,
     /// Tokens of the prompt that the decoder did not read, because it held the same beginning of another prompt.
     pub prefix_reused: usize,
+    /// Tokens that the model would have chosen otherwise, but for [`CompareOptions::constrain`].
+    pub constrained: usize,
     /// Tokens that were drafted.
     pub drafted: usize,
     /// Those of them that the model would have written, and so did.
@@ -283,6 +298,7 @@ impl Sum for Usage {
             vision_tokens: sum.vision_tokens + one.vision_tokens,
             vision_reused: sum.vision_reused + one.vision_reused,
             prefix_reused: sum.prefix_reused + one.prefix_reused,
+            constrained: sum.constrained + one.constrained,
             drafted: sum.drafted + one.drafted,
             accepted: sum.accepted + one.accepted,
             runs: sum.runs + one.runs,

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rewardrt::judge::{Candidate, CompareOptions};
+use rewardrt::judge::{Candidate, CompareOptions, Constrain};
 use rewardrt::media::PixelRule;
 use rewardrt::{Comparison, Picture};
 use rewardrt_models::prompt::pack::{FrameRule, Task};
@@ -87,6 +87,9 @@ pub(crate) struct CompareArgs {
     /// How much of an answer is waited for
     #[arg(long, value_name = "PART", default_value = "written", value_parser = args::ending())]
     ending: Ending,
+    /// What answers are held to while they are written [default: nothing]
+    #[arg(long, value_name = "FORM", value_parser = args::constrain(), conflicts_with = "verdict_only")]
+    constrain: Option<Constrain>,
     /// How files become pixels
     #[arg(long, value_name = "RULE", default_value = "reference", value_parser = args::pixels())]
     pixels: PixelRule,
@@ -133,6 +136,7 @@ fn assembled(args: &CompareArgs, first: Candidate, second: Option<Candidate>) ->
         sampling: Source::choice(args.sampling, args.seed),
         max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
         ending: args.ending,
+        constrain: args.constrain,
         pixels: args.pixels,
     };
     comparison

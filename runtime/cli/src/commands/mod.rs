@@ -112,12 +112,16 @@ pub(crate) fn spent(usage: &Usage, t: &Timing) -> String {
 /// Tokens in one line.
 pub(crate) fn tokens(usage: &Usage) -> String {
     format!(
-        "{} prompt tokens ({} of pictures, {} of them seen before; {} read before), {} written in {} runs",
+        "{} prompt tokens ({} of pictures, {} of them seen before; {} read before), {} written in {} runs{}",
         usage.prompt_tokens,
         usage.vision_tokens,
         usage.vision_reused,
         usage.prefix_reused,
         usage.new_tokens,
-        usage.runs
+        usage.runs,
+        match usage.constrained {
+            0 => String::new(),
+            changed => format!(" ({changed} held to the form)"),
+        }
     )
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use rewardrt::judge::{Candidate, CompareOptions, Pairs, RankOptions};
+use rewardrt::judge::{Candidate, CompareOptions, Constrain, Pairs, RankOptions};
 use rewardrt::media::PixelRule;
 use rewardrt::{Group, Picture, Ranking};
 use rewardrt_models::prompt::pack::{FrameRule, Task};
@@ -84,6 +84,9 @@ pub(crate) struct RankArgs {
     /// How much of an answer is waited for
     #[arg(long, value_name = "PART", default_value = "written", value_parser = args::ending())]
     ending: Ending,
+    /// What answers are held to while they are written [default: nothing]
+    #[arg(long, value_name = "FORM", value_parser = args::constrain(), conflicts_with = "verdict_only")]
+    constrain: Option<Constrain>,
     /// How files become pixels
     #[arg(long, value_name = "RULE", default_value = "reference", value_parser = args::pixels())]
     pixels: PixelRule,
@@ -146,6 +149,7 @@ fn assembled(args: &RankArgs, items: Vec<Candidate>) -> Group {
             sampling: Source::choice(args.sampling, args.seed),
             max_new_tokens: args.max_new_tokens.map(NonZeroUsize::get),
             ending: args.ending,
+            constrain: args.constrain,
             pixels: args.pixels,
         },
         pairs: args.pairs,

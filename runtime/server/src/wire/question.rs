@@ -204,6 +204,7 @@ impl Wire for Compare {
             sampling: self.sampling()?,
             max_new_tokens: self.max_new_tokens,
             ending: self.ending,
+            constrain: None,
             pixels: self.pixels,
         };
         let media = self.first.is_some() && self.second.is_some();
@@ -242,6 +243,7 @@ impl Wire for Rank {
             sampling: self.sampling()?,
             max_new_tokens: self.max_new_tokens,
             ending: self.ending,
+            constrain: None,
             pixels: self.pixels,
         };
         let names = "items, or answers and what they are about in shown";

@@ -7,10 +7,16 @@ use super::*;
 use crate::session::{SessionError, StepInput};
 
 /// Drafts the answer that a sequence alone is given, where `wrong` says so with another token.
-struct Known {
+pub(super) struct Known {
     answer: Vec<u32>,
     told: usize,
     wrong: fn(usize) -> bool,
+}
+
+impl Known {
+    pub(super) fn new(answer: Vec<u32>, wrong: fn(usize) -> bool) -> Known {
+        Known { answer, told: 0, wrong }
+    }
 }
 
 impl Draft for Known {
@@ -28,7 +34,7 @@ impl Draft for Known {
 
 fn drafted(ids: Vec<u32>, new: usize, wrong: fn(usize) -> bool) -> Request {
     let answer = alone(&ids, new);
-    let drafts = Drafts::new(move |_| Box::new(Known { answer: answer.clone(), told: 0, wrong }));
+    let drafts = Drafts::new(move |_| Box::new(Known::new(answer.clone(), wrong)));
     Request { drafts: Some(drafts), ..Request::text(ids, new, vec![]) }
 }
 
@@ -213,7 +219,7 @@ fn on_the_real_runtime_drafts_change_no_token() {
     let drafted = |i: usize| {
         let answer = expected[i].new_ids.clone();
         let wrong: fn(usize) -> bool = if i == 2 { |_| true } else { |at| at % 9 == 8 };
-        let drafts = Drafts::new(move |_| Box::new(Known { answer: answer.clone(), told: 0, wrong }));
+        let drafts = Drafts::new(move |_| Box::new(Known::new(answer.clone(), wrong)));
         Request { drafts: Some(drafts), ..plain(i) }
     };
     for (i, done) in open(4).run_all((0..6).map(drafted).collect()).into_iter().enumerate() {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rewardrt_models::package::{PositionRule, SectionLayout};
 use rewardrt_models::spec::position::{Positions, Span};
 
+mod allow;
 mod draft;
 mod everything;
 mod mixing;

@@ -182,6 +182,7 @@ mod tests {
             pack: PackIdentity { name: "p".to_owned(), version: 1, prompt_sha256: String::new() },
             pixels: PixelRule::Reference,
             sampling: Sampling::Greedy,
+            constrain: None,
             videos: Vec::new(),
             orders,
             usage: Usage::default(),
