@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod live;
 mod metrics;
+mod page;
 mod routes;
 mod server;
 mod stream;

@@ -3,20 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::document::Json;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::page;
 
 /// The routes as OpenAPI 3.1.
 pub(super) const OPENAPI: &str = include_str!("../openapi.json");
-/// The judging page.
-const PAGE: &str = include_str!("../../page/index.html");
-/// What the page may load and ask: nothing.
-const PAGE_POLICY: &str = "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Whether the process answers.
 pub(super) async fn livez() -> Json<Value> {
@@ -82,10 +79,9 @@ pub(super) async fn openapi() -> Response {
 }
 
 /// The page.
-pub(super) async fn page() -> Response {
-    let mut response = typed("text/html; charset=utf-8", PAGE.as_bytes().to_vec());
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    response
+pub(super) async fn judging_page() -> Response {
+    let policy = [(header::CONTENT_SECURITY_POLICY, page::policy())];
+    (policy, typed("text/html; charset=utf-8", page::document().into_bytes())).into_response()
 }
 
 fn typed(kind: &'static str, body: Vec<u8>) -> Response {

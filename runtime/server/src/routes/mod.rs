@@ -55,7 +55,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Route> {
 /// What answers a route of the table.
 fn handler(path: &str) -> MethodRouter<Arc<App>> {
     match path {
-        "/" => get(look::page),
+        "/" => get(look::judging_page),
         "/livez" => get(look::livez),
         "/readyz" => get(look::readyz),
         "/health" => get(look::health),
