@@ -64,7 +64,8 @@ mod tests {
         }
         asked.sort_unstable();
         assert_eq!(asked, ["info", "v1/compare", "v1/rank"]);
-        let told = between(FRAME, "<code>", "</code>").into_iter().map(|code| code.rsplit(' ').next().unwrap());
+        let told =
+            between(FRAME, "<code>", "</code>").into_iter().map(|code| code.rsplit(' ').next().unwrap());
         for path in asked.iter().copied().chain(told) {
             assert!(find(&format!("/{path}")).is_some(), "{path} is no route");
         }
