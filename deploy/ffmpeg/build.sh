@@ -53,7 +53,7 @@ cd "$WORK"/ffmpeg-*/
 # The debian folder's own flags are not used: nothing but what is named here is built.
 ./configure --prefix="$PREFIX" --libdir="$PREFIX/lib" --disable-everything --disable-autodetect --disable-programs --disable-doc \
     --disable-network --disable-avdevice --disable-avfilter --disable-swresample --disable-postproc \
-    --enable-pic --enable-swscale --enable-libdav1d --pkg-config-flags=--static \
+    --disable-debug --enable-pic --enable-swscale --enable-libdav1d --pkg-config-flags=--static \
     --enable-demuxer="$DEMUXERS" --enable-decoder="$DECODERS" --enable-parser="$PARSERS" --enable-zlib \
     >"$WORK/configure.log" || { tail -30 "$WORK/configure.log" >&2; exit 1; }
 grep '^License' "$WORK/configure.log"
