@@ -110,6 +110,6 @@ fn the_chart_and_the_compose_file_give_settings_that_there_are() {
     let compose = read(&root().join("deploy/compose.yaml"));
     let command = compose.lines().find(|line| line.contains("command: [\"serve\"")).unwrap();
     for flag in command.split("\"--").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        assert!(Config::TABLE.iter().any(|setting| setting.flag() == flag), "compose.yaml: --{flag} is no flag");
+        assert!(Config::TABLE.iter().any(|setting| setting.flag == flag), "compose.yaml: --{flag} is no flag");
     }
 }
