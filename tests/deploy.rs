@@ -29,7 +29,8 @@ fn read(path: &Path) -> String {
 /// The names of the server's tables: what `render` writes, without the labels.
 fn known() -> BTreeSet<String> {
     let source = read(&root().join("runtime/server/src/metrics.rs"));
-    source.split('"').skip(1).step_by(2).flat_map(names).collect()
+    let quoted = source.split("\"rewardrt_").skip(1).filter_map(|rest| rest.split('"').next());
+    quoted.map(|name| format!("rewardrt_{name}")).collect()
 }
 
 /// All files beneath a folder.
@@ -96,7 +97,10 @@ fn is_setting(key: &str) -> bool {
 fn the_chart_and_the_compose_file_give_settings_that_there_are() {
     let values = read(&root().join("deploy/helm/rewardrt/values.yaml"));
     let config = values.split("\nconfig:\n").nth(1).unwrap();
-    let keys = config.lines().take_while(|line| line.starts_with("  ")).filter_map(|line| line.trim().split_once(": "));
+    let keys = config
+        .lines()
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.trim().split_once(": "));
     let mut found = 0;
     for (key, _) in keys {
         assert!(is_setting(key), "values.yaml: {key} is no setting");
@@ -110,6 +114,9 @@ fn the_chart_and_the_compose_file_give_settings_that_there_are() {
     let compose = read(&root().join("deploy/compose.yaml"));
     let command = compose.lines().find(|line| line.contains("command: [\"serve\"")).unwrap();
     for flag in command.split("\"--").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        assert!(Config::TABLE.iter().any(|setting| setting.flag == flag), "compose.yaml: --{flag} is no flag");
+        assert!(
+            Config::TABLE.iter().any(|setting| setting.flag == flag),
+            "compose.yaml: --{flag} is no flag"
+        );
     }
 }
