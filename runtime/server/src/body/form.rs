@@ -8,7 +8,8 @@ use crate::error::ApiError;
 use crate::wire::PART;
 
 /// Fields that are texts as they stand; all others are JSON.
-const TEXTS: [&str; 8] = ["prompt", "pack", "task", "rule", "sampling", "ending", "pixels", "model"];
+const TEXTS: [&str; 10] =
+    ["prompt", "pack", "task", "rule", "sampling", "ending", "pixels", "model", "pairs", "failed"];
 /// Fields that are lists also where there is one file.
 const LISTS: [&str; 2] = ["items", "shown"];
 /// Parts that a form may have beside its files.
@@ -65,4 +66,24 @@ fn value(name: &str, content: &[u8]) -> Result<Value, ApiError> {
 
 fn broken(_: multer::Error) -> ApiError {
     ApiError::bad("the body is no multipart/form-data of its boundary")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn words_stand_as_they_are_and_the_rest_is_json() {
+        let parts =
+            [("prompt", "true"), ("pairs", "swiss"), ("failed", "tie"), ("stream", "true"), ("seed", "3")];
+        let body: String = parts
+            .map(|(name, text)| {
+                format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+            })
+            .concat();
+        let (document, files) = parse((body + "--b--\r\n").as_bytes(), "b", 2).await.unwrap();
+        let expected =
+            json!({ "prompt": "true", "pairs": "swiss", "failed": "tie", "stream": true, "seed": 3 });
+        assert_eq!((document, files.len()), (expected, 0));
+    }
 }
