@@ -261,7 +261,6 @@ fn assemble(
         door: service.door(),
         slots: limits.slots,
         answers: Arc::default(),
-        most_calls: limits.slots + limits.queue,
         preparers,
         vision,
         placements: sessions.placements,

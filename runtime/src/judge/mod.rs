@@ -113,8 +113,6 @@ struct Inner {
     slots: usize,
     /// Answers that were read, from which others are drafted.
     answers: Arc<Store>,
-    /// Slots, and calls that may wait beside them.
-    most_calls: usize,
     /// Threads that decode and prepare pictures, and encode prompts.
     preparers: Station<()>,
     /// The thread of the vision tower; none in a package without one.
@@ -294,11 +292,6 @@ impl Judge {
     /// The tokenizer of the package, which tells what a token spells.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         self.inner.encoder.tokenizer()
-    }
-
-    /// Most calls that may be at work or wait; one more is refused.
-    pub fn most_calls(&self) -> usize {
-        self.inner.most_calls
     }
 
     /// The pack that questions are asked with.
