@@ -332,17 +332,9 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::super::Report;
+    use super::super::tests::two_categories as protocol;
     use super::*;
     use proptest::prelude::*;
-
-    fn protocol() -> Protocol {
-        Protocol::Report(ReportProtocol {
-            winner_first: "Image 1".into(),
-            winner_second: "Image 2".into(),
-            categories: vec!["A. Looks".into(), "B. Sense".into()],
-            skeleton: "{\"prompt\":\"{caption_json}\",\"categories\":[],\"reason\":\"\",\"winner\":\"".into(),
-        })
-    }
 
     /// Bars stand around what is not foretold, in a report whose own words are as short as can be.
     const COMPACT: &str = concat!(

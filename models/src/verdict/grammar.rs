@@ -298,18 +298,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Finish, ReportProtocol, Status, judge};
+    use super::super::tests::two_categories as protocol;
+    use super::super::{Finish, Status, judge};
     use super::*;
     use proptest::prelude::*;
-
-    fn protocol() -> Protocol {
-        Protocol::Report(ReportProtocol {
-            winner_first: "Image 1".into(),
-            winner_second: "Image 2".into(),
-            categories: vec!["A. Looks".into(), "B. Sense".into()],
-            skeleton: "{\"prompt\":\"{caption_json}\",\"categories\":[],\"reason\":\"\",\"winner\":\"".into(),
-        })
-    }
 
     const DIM: &str = r#"{"name":"x","reason_1":"y","reason_2":"","score_1":7,"score_2":3}"#;
 

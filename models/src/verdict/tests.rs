@@ -6,6 +6,16 @@ fn protocol() -> Protocol {
     Pack::for_task(Task::ImagePair).unwrap().answer
 }
 
+/// Reports of two categories with short names.
+pub(super) fn two_categories() -> Protocol {
+    Protocol::Report(ReportProtocol {
+        winner_first: "Image 1".into(),
+        winner_second: "Image 2".into(),
+        categories: vec!["A. Looks".into(), "B. Sense".into()],
+        skeleton: "{\"prompt\":\"{caption_json}\",\"categories\":[],\"reason\":\"\",\"winner\":\"".into(),
+    })
+}
+
 fn report_protocol() -> ReportProtocol {
     match protocol() {
         Protocol::Report(protocol) => protocol,
